@@ -1,0 +1,1 @@
+"""harness: evaluate, align, and promote language models on evidence."""

@@ -1,0 +1,191 @@
+"""What each seat must do. Third parties implement these; nothing needs to be subclassed.
+
+Tensors appear in type annotations only: the core does not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from harness.types import AdapterCheckpoint, Group, Prompt, Role, Sampling, Score, ScoredGroup, Update
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+T = TypeVar("T")
+
+
+# ---------------------------------------------------------------- what a component is given
+
+
+class Progress(Protocol):
+    """Where a component says how far it is. The terminal view is one; the default says nothing."""
+
+    def track(self, items: Iterable[T], *, description: str, total: int | None = None) -> Iterator[T]: ...
+
+    def task(self, description: str, total: float | None = None) -> Any:
+        """A context manager yielding `advance(amount=1, **figures)`; figures are shown beside the bar."""
+        ...
+
+    def note(self, text: str) -> None: ...
+
+
+class SilentProgress:
+    """A `Progress` for scripts and tests."""
+
+    def track(self, items: Iterable[T], *, description: str, total: int | None = None) -> Iterator[T]:
+        yield from items
+
+    @contextmanager
+    def task(self, description: str, total: float | None = None) -> Iterator[Any]:
+        yield lambda amount=1, **figures: None
+
+    def note(self, text: str) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A model on this machine. `fingerprint` identifies weights, config and tokenizer."""
+
+    name: str
+    path: Path
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Handed to every `create(config, context)`. `model` is None where no policy model is in play."""
+
+    model: ModelRef | None = None
+    seed: int = 0
+    adapter: Mapping[str, Any] = field(default_factory=dict)
+    """The `[adapter]` table: a PEFT config (`peft_type` and its own fields), passed through unread."""
+    progress: Progress = field(default_factory=SilentProgress)
+
+    def require_model(self) -> ModelRef:
+        if self.model is None:
+            from harness.errors import ConfigError
+
+            raise ConfigError("this component needs a model", remedy="Name one with --model.")
+        return self.model
+
+
+# ---------------------------------------------------------------- the seats
+
+
+class Generator(Protocol):
+    """Samples groups. Keeps its engine alive between calls; `close()` frees it."""
+
+    def generate(self, prompts: Sequence[Prompt], *, n: int, sampling: Sampling, seed: int) -> list[Group]:
+        """One group of n completions a prompt, in order. Equal arguments and weights give equal samples."""
+        ...
+
+    def load_adapter(self, checkpoint: AdapterCheckpoint | None) -> None:
+        """Serve this adapter from now on; None serves the base model."""
+        ...
+
+    def score_tokens(self, token_ids: Sequence[int]) -> tuple[float, ...] | None:
+        """Log-probability (natural log, temperature 1) of each token but the first, by the policy now served.
+
+        None from a generator that holds no weights.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class Judge(Protocol):
+    """Scores whole groups, so that pointwise, pairwise and listwise judging all fit."""
+
+    def score(self, groups: Sequence[Group]) -> list[tuple[Score, ...]]:
+        """For each group one verdict per completion, in order. Must not change its input."""
+        ...
+
+
+@dataclass(frozen=True)
+class StepTotals:
+    """Sizes of the whole optimizer step, over all its micro-batches: what a loss divides by.
+
+    With these a loss is a sum that does not depend on how the step was cut into micro-batches.
+    """
+
+    sequences: int
+    tokens: int
+    """Completion tokens."""
+    max_tokens: int
+    """The sampling limit on completion tokens (Dr. GRPO's constant denominator)."""
+
+
+@dataclass(frozen=True)
+class SequenceBatch:
+    """N completions of a step, padded to T tokens. Log-probs are natural logs at the sampling temperature."""
+
+    logps_N_T: Tensor
+    mask_N_T: Tensor
+    """True on completion tokens that count."""
+    totals: StepTotals
+    advantages_N: Tensor | None = None
+    old_logps_N_T: Tensor | None = None
+    """By the policy that sampled; None means it is the policy being trained (the ratio is 1)."""
+    ref_logps_N_T: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """`loss` is a scalar: this micro-batch's share of the step's loss. `metrics` likewise are shares, summed over the step."""
+
+    loss: Tensor
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+class Objective(Protocol):
+    """A loss: tensors in, loss and metrics out, nothing else."""
+
+    def __call__(self, batch: SequenceBatch) -> LossOutput: ...
+
+
+class Updater(Protocol):
+    """Turns scored groups into a new adapter."""
+
+    def update(
+        self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, out: Path, seed: int
+    ) -> Update:
+        """Train from `parent` (None: a fresh adapter) and write the result into the empty folder `out`."""
+        ...
+
+
+@dataclass(frozen=True)
+class JudgeUse:
+    """A judge within a suite: its settings, its weight in the reward, and what it is for."""
+
+    name: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    weight: float = 1.0
+    use: str = "both"
+    """`train`, `eval` or `both`."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Prompts, judges, a role, and the margins that its size can support."""
+
+    name: str
+    version: str
+    role: Role
+    items: tuple[Prompt, ...]
+    """Held out: never trained on."""
+    judges: tuple[JudgeUse, ...]
+    train: tuple[Prompt, ...] = ()
+    sampling: Sampling = Sampling(temperature=0.0)
+    summary: str = ""
+    license: str = ""
+    margin: float = 0.05
+    anchor_margin: float = 0.075
+    floor: float | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """Loop settings that suit this suite; a config file and flags override them."""

@@ -1,0 +1,69 @@
+"""Typed records that plugins return from their registration hooks. Making one imports nothing heavy.
+
+`create(config, context)` is called only when a run names the component; put heavy imports inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.protocols import Generator, Judge, Objective, RunContext, Suite, Updater
+
+C = TypeVar("C")
+
+
+class Config(BaseModel):
+    """Base of every component's settings: unknown keys and wrong types are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class NoConfig(Config):
+    """For components without settings."""
+
+
+@dataclass(frozen=True)
+class ComponentSpec(Generic[C]):
+    """A component by name. `summary` is one line, shown by `harness plugins`."""
+
+    kind: ClassVar[str] = "component"
+
+    name: str
+    summary: str
+    create: Callable[[Any, RunContext], C]
+    config: type[Config] = NoConfig
+
+
+@dataclass(frozen=True)
+class GeneratorSpec(ComponentSpec[Generator]):
+    kind: ClassVar[str] = "generator"
+
+
+@dataclass(frozen=True)
+class JudgeSpec(ComponentSpec[Judge]):
+    """`deterministic` judges give the same verdict on the same text for ever; only they may stand alone as gate evidence."""
+
+    kind: ClassVar[str] = "judge"
+    deterministic: bool = False
+
+
+@dataclass(frozen=True)
+class ObjectiveSpec(ComponentSpec[Objective]):
+    """`family` says which data the loss reads: `sft` demonstrations, `group` advantages."""
+
+    kind: ClassVar[str] = "objective"
+    family: Literal["sft", "group"] = "group"
+
+
+@dataclass(frozen=True)
+class UpdaterSpec(ComponentSpec[Updater]):
+    kind: ClassVar[str] = "updater"
+
+
+@dataclass(frozen=True)
+class SuiteSpec(ComponentSpec[Suite]):
+    kind: ClassVar[str] = "suite"
