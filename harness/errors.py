@@ -59,3 +59,7 @@ def did_you_mean(name: str, known: list[str]) -> str:
     if close:
         return f"Did you mean {' or '.join(close)}?"
     return f"Known: {', '.join(sorted(known)) or 'none'}."
+
+
+class UpdateError(HarnessError):
+    """An update went wrong by itself (no signal, NaN): the round is rolled back and the run goes on."""

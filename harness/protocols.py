@@ -57,6 +57,12 @@ class ModelRef:
     fingerprint: str
 
 
+class Components(Protocol):
+    """Makes components by name, for those that are built from others (an updater from an objective)."""
+
+    def create(self, kind: str, name: str, config: Mapping[str, Any], context: RunContext, *, where: str = "") -> Any: ...
+
+
 @dataclass(frozen=True)
 class RunContext:
     """Handed to every `create(config, context)`. `model` is None where no policy model is in play."""
@@ -66,6 +72,7 @@ class RunContext:
     adapter: Mapping[str, Any] = field(default_factory=dict)
     """The `[adapter]` table: a PEFT config (`peft_type` and its own fields), passed through unread."""
     progress: Progress = field(default_factory=SilentProgress)
+    components: Components | None = None
 
     def require_model(self) -> ModelRef:
         if self.model is None:

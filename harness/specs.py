@@ -19,7 +19,7 @@ C = TypeVar("C")
 class Config(BaseModel):
     """Base of every component's settings: unknown keys and wrong types are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class NoConfig(Config):

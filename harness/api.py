@@ -1,0 +1,296 @@
+"""The verbs as typed calls: everything the command line does, for scripts and notebooks."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from harness import assets
+from harness.checkpoints import open_checkpoint
+from harness.config import DEFAULTS, EvalConfig, GeneratorRef, LoopConfig, apply_sets, merge, read_toml
+from harness.errors import ConfigError, HarnessError, StoreError
+from harness.evaluation import SuiteResults, eval_sampling, evaluate_suites, suite_fingerprint
+from harness.judging import judges_fingerprint, seat_judges
+from harness.loop import Incumbent, Loop, as_target
+from harness.plugins import DISTRIBUTION, Registry, load_registry, validate
+from harness.protocols import Generator, ModelRef, Progress, RunContext, SilentProgress, Suite
+from harness.sampler import Sampler
+from harness.store import RunStore
+from harness.suites import load_suite
+from harness.types import BASE_POLICY, EvalReport, digest
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A loop, resolved: every default filled in, every name looked up, nothing started."""
+
+    config: LoopConfig
+    suites: tuple[Suite, ...]
+    model: ModelRef
+    identity: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The run's default name: the same settings give the same name, so the same command finds its run again."""
+        return f"{Path(self.config.suite).name}-{digest(self.identity)[:8]}"
+
+    @property
+    def toml(self) -> str:
+        return tomli_w.dumps(_without_none(self.config.model_dump(mode="json")))
+
+
+@dataclass(frozen=True)
+class LoopResult:
+    """How a loop ended. `already_finished`: nothing was left to do."""
+
+    folder: Path
+    incumbent: Incumbent
+    outcomes: tuple[str, ...]
+    digest: str
+    already_finished: bool = field(default=False)
+
+
+# ---------------------------------------------------------------- the loop
+
+
+def plan_loop(
+    config: Mapping[str, Any] | Path | None = None,
+    *,
+    sets: Sequence[str] = (),
+    registry: Registry | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """Resolve a config (a mapping, a TOML file, or None) with `sets` (`key=value` strings, which win).
+
+    Fetches the model and the suites' data where they are not cached. Raises HarnessError for anything that is wrong.
+    """
+    registry = registry or load_registry()
+    progress = progress or SilentProgress()
+    where = str(config) if isinstance(config, Path) else "config"
+    given = read_toml(config) if isinstance(config, Path) else dict(config or {})
+    head = apply_sets(merge(given), [text for text in sets if text.partition("=")[0].strip() == "suite"])
+    if not isinstance(head.get("suite"), str):
+        raise ConfigError("no suite is named", where=where, remedy="Give one with --suite; see `harness suites`.")
+    target = as_target(find_suite(head["suite"], registry, RunContext(progress=progress)))
+    values = _layers([DEFAULTS, target.recipe, given], sets)
+    resolved = _resolve_names(validate(LoopConfig, values, where=where), registry)
+    context = RunContext(progress=progress, seed=resolved.seed)
+    suites = (target, *(find_suite(name, registry, context) for name in resolved.beside))
+    _check(resolved, suites, registry, context)
+    model = assets.model(resolved.model, progress)
+    return Plan(resolved, suites, model, _identity(resolved, suites, model, registry))
+
+
+def run_loop(
+    config: Plan | Mapping[str, Any] | Path,
+    *,
+    runs: Path = RUNS,
+    run: str | None = None,
+    resume: bool = False,
+    registry: Registry | None = None,
+    progress: Progress | None = None,
+) -> LoopResult:
+    """Run (or continue, or find finished) a loop in `runs/run`. Raises StoreError when an unfinished run is there and
+    `resume` is False, or when it was started with other settings."""
+    registry = registry or load_registry()
+    progress = progress or SilentProgress()
+    plan = config if isinstance(config, Plan) else plan_loop(config, registry=registry, progress=progress)
+    folder = Path(runs) / (run or plan.name)
+    store = _open_store(folder, plan, resume)
+    finished = store.committed() == plan.config.rounds
+    context = RunContext(
+        model=plan.model, seed=plan.config.seed, adapter=plan.config.adapter, progress=progress, components=registry
+    )
+    sampler = Sampler(lambda: _generator(plan.config.generator, registry, context))
+    with store.lock():
+        try:
+            incumbent = Loop(plan.config, plan.suites, store, registry, context, sampler).run()
+        finally:
+            sampler.close()
+    if not finished:
+        registry.notify("harness_loop_finished", run=folder.name, incumbent=incumbent.version)
+    outcomes = tuple(store.entries[i, "commit"].data["outcome"] for i in range(1, plan.config.rounds + 1))
+    return LoopResult(folder, incumbent, outcomes, store.digest(), finished)
+
+
+def _open_store(folder: Path, plan: Plan, resume: bool) -> RunStore:
+    if not RunStore.exists(folder):
+        return RunStore.create(folder, plan.identity, plan.toml)
+    store = RunStore.open(folder)
+    store.require_identity(plan.identity)
+    if store.committed() < plan.config.rounds and not resume:
+        raise StoreError(
+            f"this run is unfinished ({max(store.committed(), 0)} of {plan.config.rounds} rounds)",
+            where=str(folder),
+            remedy="Continue it with --resume, or start another with --run NAME.",
+        )
+    return store
+
+
+# ---------------------------------------------------------------- evaluation alone
+
+
+def evaluate(
+    suites: str | Sequence[str],
+    *,
+    model: str = "smollm2-135m",
+    adapter: Path | None = None,
+    generator: GeneratorRef | None = None,
+    config: EvalConfig | None = None,
+    seed: int = 0,
+    registry: Registry | None = None,
+    progress: Progress | None = None,
+) -> tuple[EvalReport, SuiteResults]:
+    """Evaluate a model, with an adapter or bare, on suites. Returns the report and the scored completions by suite."""
+    registry = registry or load_registry()
+    context = RunContext(seed=seed, progress=progress or SilentProgress(), components=registry)
+    loaded = [find_suite(name, registry, context) for name in ([suites] if isinstance(suites, str) else suites)]
+    config = config or EvalConfig()
+    for suite in loaded:
+        suite_fingerprint(suite, registry, config)  # refuses bad settings before anything is fetched
+    context = replace(context, model=assets.model(model, context.progress))
+    checkpoint = open_checkpoint(adapter, base=context.require_model().fingerprint) if adapter else None
+    sampler = Sampler(lambda: _generator(_resolve_generator(generator or GeneratorRef()), registry, context))
+    with _closing(sampler):
+        return evaluate_suites(
+            loaded,
+            sampler.at(checkpoint),
+            policy_version=checkpoint.version if checkpoint else BASE_POLICY,
+            registry=registry,
+            context=context,
+            config=config,
+        )
+
+
+@contextmanager
+def _closing(sampler: Sampler) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        sampler.close()
+
+
+# ---------------------------------------------------------------- resolving
+
+
+def find_suite(name: str, registry: Registry, context: RunContext) -> Suite:
+    """A suite by plugin name, or by folder if the name has a path separator or is a folder with a suite.toml."""
+    folder = Path(name)
+    if "/" in name or (folder / "suite.toml").is_file():
+        return load_suite(folder, context.progress)
+    suite: Suite = registry.create("suite", name, {}, context)
+    return suite
+
+
+def _layers(layers: Sequence[Mapping[str, Any]], sets: Sequence[str]) -> dict[str, Any]:
+    """Later layers win, `sets` last. An adapter of another `peft_type` replaces earlier ones: their fields are not its own."""
+    values = apply_sets(merge(*layers), sets)
+    adapter = values.get("adapter")
+    chosen = adapter.get("peft_type") if isinstance(adapter, dict) else None
+    fitting = [
+        {k: v for k, v in layer.items() if k != "adapter" or not isinstance(v, Mapping) or v.get("peft_type", chosen) == chosen}
+        for layer in layers
+    ]
+    return apply_sets(merge(*fitting), sets)
+
+
+def _resolve_names(config: LoopConfig, registry: Registry) -> LoopConfig:
+    """`auto` and every component's defaults made explicit, so that what is stored is what ran."""
+    generator = _resolve_generator(config.generator)
+    settings = registry.config("generator", generator.name, generator.config, where="[generator]")
+    generator = GeneratorRef(name=generator.name, config=settings.model_dump(mode="json"))
+    stages = []
+    for number, stage in enumerate(config.stages):
+        if stage.generator != "policy":
+            registry.get("generator", stage.generator)
+        settings = registry.config("updater", stage.updater, stage.config, where=f"stages.{number}.config")
+        stages.append(stage.model_copy(update={"config": settings.model_dump(mode="json")}))
+    return config.model_copy(update={"generator": generator, "stages": stages})
+
+
+def _resolve_generator(generator: GeneratorRef) -> GeneratorRef:
+    if generator.name != "auto":
+        return generator
+    name = "vllm" if importlib.util.find_spec("vllm") else "transformers"
+    return GeneratorRef(name=name, config=generator.config)
+
+
+def _check(config: LoopConfig, suites: Sequence[Suite], registry: Registry, context: RunContext) -> None:
+    """Everything that can be refused before hours are spent."""
+    target = suites[0]
+    names = [suite.name for suite in suites]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"a suite is named twice: {', '.join(names)}", where="beside", remedy="Name each once.")
+    if not target.train:
+        raise ConfigError("it has no training prompts", where=f"suite {target.name}", remedy="Use `harness eval` on it.")
+    for suite in suites:
+        eval_sampling(suite, config.eval)
+        seat_judges(suite, "eval", registry, context)
+    for stage in config.stages:
+        seat_judges(target, "train", registry, context, weights=stage.reward_weights)
+        if isinstance(objective := stage.config.get("objective"), str):
+            registry.get("objective", objective)
+    _require_independent_judge(target, registry)
+
+
+def _require_independent_judge(target: Suite, registry: Registry) -> None:
+    """A judge that is trained against cannot be the only evidence of progress, unless its verdicts cannot be gamed by taste."""
+    trained = {use.name for use in target.judges if use.use in ("train", "both")}
+    evidence = [use.name for use in target.judges if use.use in ("eval", "both")]
+    independent = [n for n in evidence if n not in trained or getattr(registry.get("judge", n).spec, "deterministic")]
+    if not independent:
+        raise ConfigError(
+            f"the gate's only evidence would be the training judge {', '.join(evidence)}",
+            where=f"suite {target.name}",
+            remedy='Add a deterministic judge, or one that is not trained against, with use = "eval".',
+        )
+
+
+def _identity(config: LoopConfig, suites: Sequence[Suite], model: ModelRef, registry: Registry) -> dict[str, Any]:
+    """What a run is: two runs with equal identities are the same run. Paths are not in it, contents are."""
+    named = {("generator", config.generator.name)}
+    for stage in config.stages:
+        named |= {("updater", stage.updater)} | ({("generator", stage.generator)} if stage.generator != "policy" else set())
+        if isinstance(objective := stage.config.get("objective"), str):
+            named.add(("objective", objective))
+    named |= {("judge", use.name) for suite in suites for use in suite.judges}
+    return {
+        "config": config.model_dump(mode="json"),
+        "model": model.fingerprint,
+        "suites": {s.name: _suite_identity(s, registry, config.eval) for s in suites},
+        "components": {f"{kind} {name}": str(registry.get(kind, name).origin) for kind, name in sorted(named)},
+        "harness": importlib.metadata.version(DISTRIBUTION),
+    }
+
+
+def _suite_identity(suite: Suite, registry: Registry, config: EvalConfig) -> dict[str, str]:
+    uses = [use for use in suite.judges if use.use in ("train", "both")]
+    return {
+        "version": suite.version,
+        "items": suite_fingerprint(suite, registry, config)[:16],
+        "train": digest([[prompt.hash for prompt in suite.train], judges_fingerprint(uses, registry)])[:16],
+    }
+
+
+def _generator(ref: GeneratorRef, registry: Registry, context: RunContext) -> Generator:
+    generator: Generator = registry.create("generator", ref.name, ref.config, context, where="[generator]")
+    return generator
+
+
+def _without_none(value: Any) -> Any:
+    """TOML has no null; a key that is left out means the same."""
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return [_without_none(v) for v in value] if isinstance(value, list) else value
+
+
+__all__ = ["HarnessError", "LoopResult", "Plan", "evaluate", "find_suite", "plan_loop", "run_loop"]

@@ -1,0 +1,65 @@
+"""Adapter checkpoints on disk: a PEFT folder (safetensors only) sealed by `checkpoint.json`, which is written last."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from harness.errors import StoreError
+from harness.types import AdapterCheckpoint, Probe
+
+SEAL = "checkpoint.json"
+
+
+def weights_digest(folder: Path) -> str:
+    """sha256 (hex) over the folder's adapter config and safetensors, by name and content."""
+    hasher = hashlib.sha256()
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("adapter_config.json")])
+    for file in files:
+        hasher.update(file.name.encode())
+        with file.open("rb") as handle:
+            hasher.update(hashlib.file_digest(handle, "sha256").digest())
+    return hasher.hexdigest()
+
+
+def seal_checkpoint(folder: Path, *, base: str, probe: Probe | None) -> AdapterCheckpoint:
+    """Record what a finished adapter folder holds. `base` is the fingerprint of its model."""
+    version = weights_digest(folder)
+    seal = {
+        "version": version,
+        "base": base,
+        "probe": {"token_ids": list(probe.token_ids), "logprobs": list(probe.logprobs)} if probe else None,
+    }
+    draft = folder / (SEAL + ".tmp")
+    with draft.open("w") as handle:
+        json.dump(seal, handle)
+        handle.flush()
+        os.fsync(handle.fileno())
+    draft.rename(folder / SEAL)
+    return AdapterCheckpoint(folder, version, base, probe)
+
+
+def open_checkpoint(folder: Path, *, base: str | None = None) -> AdapterCheckpoint:
+    """Read a sealed adapter back. Raises StoreError when it is missing, damaged, or made for another `base`."""
+    where = str(folder)
+    try:
+        seal = json.loads((folder / SEAL).read_text())
+        version, made_for, probe = seal["version"], seal["base"], seal["probe"]
+    except FileNotFoundError:
+        raise StoreError(
+            f"no {SEAL} here, so this is not a finished adapter", where=where, remedy="Give a round's adapter folder."
+        ) from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise StoreError(f"{SEAL} is damaged ({error})", where=where, remedy="Restore the folder or train again.") from None
+    if weights_digest(folder) != version:
+        raise StoreError("the weights are not those that were sealed", where=where, remedy="Restore the folder or train again.")
+    if base is not None and made_for != base:
+        raise StoreError(
+            f"the adapter belongs to another model (fingerprint {made_for[:12]}, not {base[:12]})",
+            where=where,
+            remedy="Name the model that it was trained on with --model.",
+        )
+    restored = Probe(tuple(probe["token_ids"]), tuple(probe["logprobs"])) if probe else None
+    return AdapterCheckpoint(folder, version, made_for, restored)

@@ -1,0 +1,127 @@
+"""The command group, what all commands share, and how errors leave the program."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from harness.errors import EXIT_INTERRUPTED, EXIT_INVALID, HarnessError
+
+if TYPE_CHECKING:
+    from harness.cli.view import View
+    from harness.plugins import Registry
+
+EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h: 1 and 2 are the gate's
+
+
+@dataclass
+class App:
+    """Global options, and what is made from them when first needed (a `--help` needs none of it)."""
+
+    local_files: Sequence[Path] = ()
+    disabled: Sequence[str] = ()
+    third_party: bool = True
+    quiet: bool = False
+    registry_loaded: bool = field(default=False, init=False)
+
+    @cached_property
+    def registry(self) -> Registry:
+        from harness.plugins import load_registry
+
+        registry = load_registry(local_files=self.local_files, disabled=self.disabled, third_party=self.third_party)
+        for problem in registry.problems:
+            click.echo(f"warning: left out {problem}", err=True)
+        return registry
+
+    @cached_property
+    def view(self) -> View:
+        from harness.cli.view import View
+
+        return View(quiet=self.quiet)
+
+
+pass_app = click.make_pass_decorator(App)
+
+click.rich_click.COMMAND_GROUPS = {
+    "harness": [
+        {"name": "Do", "commands": ["loop", "eval"]},
+        {"name": "Look", "commands": ["runs", "show", "suites", "plugins", "doctor"]},
+        {"name": "Shell", "commands": ["completion"]},
+    ]
+}
+
+
+class LazyGroup(click.RichGroup):
+    """Subcommands live in modules that are imported when one of them is asked for."""
+
+    modules = {
+        "loop": "run",
+        "eval": "run",
+        "runs": "look",
+        "show": "look",
+        "suites": "components",
+        "plugins": "components",
+        "doctor": "doctor",
+        "completion": "completion",
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self.modules, *(name for name in super().list_commands(ctx) if name not in self.modules)]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        import importlib
+
+        if name in self.modules:
+            module = importlib.import_module(f"harness.cli.{self.modules[name]}")
+            command: click.Command = getattr(module, f"{name}_command")
+            return command
+        if name not in self.commands and ctx.obj is not None:
+            ctx.obj.registry.manager.hook.harness_register_commands(cli=self)
+        return super().get_command(ctx, name)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="harness-align", prog_name="harness")
+@click.option("--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="Load a local plugin file.")
+@click.option("--disable-plugin", "disabled", multiple=True, metavar="NAME", help="Leave out an installed plugin.")
+@click.option("--no-plugins", is_flag=True, help="Leave out all installed plugins; built-ins stay.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, only results and errors.")
+@click.pass_context
+def cli(ctx: click.Context, plugins: Sequence[Path], disabled: Sequence[str], no_plugins: bool, quiet: bool) -> None:
+    """Evaluate, align and promote language models on evidence."""
+    ctx.obj = App(plugins, disabled, not no_plugins, quiet)
+
+
+def main(arguments: Sequence[str] | None = None) -> Any:
+    """Run the command line and exit. Bad input gets one line and code 3, never a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        code = cli.main(args=arguments, prog_name="harness", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except HarnessError as error:
+        _fail(str(error), error.exit_code)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        # click's own code for misuse is 2, which here means inconclusive.
+        _fail(error.format_message(), EXIT_INVALID)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted; nothing half-written is kept. Continue with --resume", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception:
+        traceback.print_exc()
+        _fail("this is a bug in harness or a plugin; please report it with the traceback above", EXIT_BUG)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"error: {message}", err=True)
+    sys.exit(code)

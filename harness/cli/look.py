@@ -1,0 +1,135 @@
+"""`harness runs` and `harness show`: looking at what happened."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import rich_click as click
+
+from harness.cli.app import App, pass_app
+from harness.cli.run import RUNS_OPTION
+from harness.errors import ConfigError, StoreError
+
+
+@click.command("runs")
+@RUNS_OPTION
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@pass_app
+def runs_command(app: App, runs: Path, as_json: bool) -> None:
+    """List runs: how far each is, and what stands."""
+    from harness.cli.tables import table
+    from harness.store import RunStore
+
+    found = []
+    for folder in sorted(path.parent for path in runs.glob("*/run.json")):
+        try:
+            store = RunStore.open(folder)
+        except StoreError as error:
+            app.view.note(f"warning: {error}")
+            continue
+        stages = store.identity["config"]["stages"]
+        found.append(
+            {
+                "run": folder.name,
+                "rounds": max(store.committed(), 0),
+                "of": sum(stage["rounds"] for stage in stages),
+                "incumbent": store.incumbent_version(),
+                "round": store.incumbent_round(),
+                "digest": store.digest(),
+            }
+        )
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    elif not found:
+        click.echo(f"No runs in {runs}. Start one: harness loop --suite tool-calls")
+    else:
+        rows = [[r["run"], f"{r['rounds']}/{r['of']}", str(r["round"]), r["incumbent"][:12], r["digest"][:12]] for r in found]
+        click.echo(table(["run", "rounds", "incumbent round", "incumbent", "digest"], rows))
+
+
+@click.command("show")
+@click.argument("run")
+@RUNS_OPTION
+@click.option("--round", "index", type=int, help="One round in detail. Default: all, one row each.")
+@click.option("--worst", type=int, metavar="K", help="Print the K lowest-scored completions of the target's items.")
+@click.option("--suite", help="With --worst: another suite than the target.")
+@click.option("--training", is_flag=True, help="With --worst: completions sampled for training instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@pass_app
+def show_command(
+    app: App,
+    run: str,
+    runs: Path,
+    index: int | None,
+    worst: int | None,
+    suite: str | None,
+    training: bool,
+    as_json: bool,
+) -> None:
+    """Look at a run: its rounds, one round's gate decision, or its worst completions. RUN is a name or a folder."""
+    from harness.cli.tables import checks_table, read_round, report_table, run_table, where_things_lie
+    from harness.records import read_decision
+    from harness.store import RunStore
+
+    folder = Path(run) if (Path(run) / "run.json").is_file() else runs / run
+    store = RunStore.open(folder)
+    if index is not None and (index, "commit") not in store.entries:
+        raise ConfigError(
+            f"round {index} is not there", where=str(folder), remedy=f"Committed: 0 to {store.committed()}."
+        )
+    if worst is not None:
+        _show_worst(store, store.committed() if index is None else index, worst, suite, training, as_json)
+    elif index is None:
+        entries = [vars(entry) for _, entry in sorted(store.entries.items())]
+        click.echo(json.dumps(entries, indent=1) if as_json else f"{run_table(store)}\n{where_things_lie(store)}")
+    else:
+        decision = store.load(index, "decision", read_decision) if (index, "decision") in store.entries else None
+        report = read_round(store, index) if (index, "evaluate") in store.entries else None
+        commit = store.entries[index, "commit"]
+        if as_json:
+            shown = {
+                "commit": vars(commit),
+                "decision": asdict(decision) if decision else None,
+                "report": asdict(report) if report else None,
+            }
+            click.echo(json.dumps(shown, indent=1, ensure_ascii=False))
+            return
+        click.echo(commit.data["sentence"])
+        if decision:
+            click.echo(checks_table(decision.checks))
+        if report:
+            click.echo(report_table(report))
+
+
+def _show_worst(store: object, index: int, count: int, suite: str | None, training: bool, as_json: bool) -> None:
+    from harness.cli.tables import eval_file
+    from harness.records import read_groups
+    from harness.store import RunStore
+
+    assert isinstance(store, RunStore)
+    suites = [*store.identity["suites"]]
+    name = suite or suites[0]
+    path = store.round_folder(index) / "groups.parquet" if training else eval_file(store, index, name)
+    if not path.exists():
+        held = f"Suites: {', '.join(suites)}; rounds: 0 to {store.committed()}."
+        raise ConfigError(f"no completions of {name!r} in round {index}", where=str(store.folder), remedy=held)
+    rows = [
+        (reward if reward is not None else -1.0, group.group.prompt, completion, scores)
+        for group in read_groups(path)
+        for completion, reward, scores in zip(group.group.completions, group.rewards, group.scores, strict=True)
+    ]
+    rows = sorted(rows, key=lambda row: (row[0], row[1].id))[:count]
+    if as_json:
+        shown = [{"score": r[0], "id": r[1].id, "text": r[2].text, "scores": [asdict(s) for s in r[3]]} for r in rows]
+        click.echo(json.dumps(shown, indent=1, ensure_ascii=False))
+        return
+    for reward, prompt, completion, scores in rows:
+        verdicts = "; ".join(f"{s.judge} {s.label or s.status}: {s.explanation}".rstrip(": ") for s in scores)
+        click.echo(f"{prompt.id}  score {'unscored' if reward == -1.0 else f'{reward:.2f}'}  {verdicts}")
+        click.echo(f"  asked     {prompt.messages[-1]['content']}")
+        click.echo(f"  answered  {completion.text.strip() or '(nothing)'}")
+        if prompt.reference is not None:
+            click.echo(f"  expected  {prompt.reference}")
+        click.echo()

@@ -1,0 +1,146 @@
+"""Tables of runs and reports, as text."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from harness.loop import read_eval
+from harness.records import read_decision
+from harness.statistics import mean_interval
+from harness.store import RunStore
+from harness.types import Check, EvalReport, SuiteReport
+
+STEPS = ("sample", "judge", "update", "evaluate")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> str:
+    """A plain table as wide as its content, or as the terminal where there is one."""
+    made = Table(*columns, title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        made.add_row(*row)
+    buffer = StringIO()
+    Console(file=buffer, width=max(100, shutil.get_terminal_size((140, 24)).columns), highlight=False).print(made)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()).strip("\n")
+
+
+def run_table(store: RunStore) -> str:
+    """A row a round: reward, each suite's score and change with its bounds, decision, seconds a step."""
+    identity = store.identity
+    names = [*identity["suites"]]
+    rounds = [index for index, step in sorted(store.entries) if step == "commit"]
+    rows = [_round_row(store, index, names) for index in rounds]
+    columns = ["round", "update", "reward", *names, "outcome", "seconds: sample/judge/update/eval"]
+    return table(columns, rows, title=f"{store.folder.name}: {len(rounds) - 1} rounds")
+
+
+def _round_row(store: RunStore, index: int, names: Sequence[str]) -> list[str]:
+    entries = {step: store.entry(index, step) for step in STEPS}
+    commit = store.entry(index, "commit")
+    assert commit is not None
+    judged, decided = entries["judge"], store.entry(index, "decision")
+    reward = judged.data.get("reward/mean") if judged else None
+    checks = store.load(index, "decision", read_decision).checks if decided else ()
+    evaluated = entries["evaluate"]
+    means = {n: evaluated.data.get(f"eval/{n}") if evaluated else None for n in names}
+    return [
+        str(index),
+        _stage_name(store, index),
+        "" if reward is None else f"{reward:.3f}",
+        *(_cell(means[name], [c for c in checks if c.name.split(" vs ")[0].endswith(f" {name}")]) for name in names),
+        "start" if index == 0 else str(commit.data["outcome"]),
+        " / ".join("-" if (entry := entries[step]) is None else f"{entry.seconds:.0f}" for step in STEPS),
+    ]
+
+
+def _stage_name(store: RunStore, index: int) -> str:
+    for stage in store.identity["config"]["stages"] if index else ():
+        if index <= stage["rounds"]:
+            return str(stage["updater"])
+        index -= stage["rounds"]
+    return ""
+
+
+def _cell(mean: float | None, checks: Sequence[Check]) -> str:
+    if mean is None:
+        return "-"
+    change = next((c for c in checks if c.name.endswith("vs incumbent")), None)
+    if change is None or change.estimate is None or change.lower is None or change.upper is None:
+        return f"{mean:.1%}"
+    return f"{mean:.1%}  {100 * change.estimate:+.1f} [{100 * change.lower:+.1f}, {100 * change.upper:+.1f}]"
+
+
+def where_things_lie(store: RunStore) -> str:
+    index = store.incumbent_round()
+    adapter = store.round_folder(index) / "adapter" if index else None
+    lines = [
+        f"incumbent  round {index}, {store.incumbent_version()[:12]}",
+        f"adapter    {adapter or 'none: the base model stands'}",
+        f"run        {store.folder}  (digest {store.digest()[:12]})",
+        f"look       harness show {store.folder} --worst 5",
+    ]
+    return "\n".join(lines)
+
+
+def report_table(report: EvalReport) -> str:
+    """A row a suite with its 95% interval, then a row a slice (category) where it has several."""
+    rows = []
+    for suite in report.suites:
+        rows.append(_report_row(suite.suite, suite))
+        slices: dict[str, list[int]] = defaultdict(list)
+        for index, item in enumerate(suite.items):
+            slices[item.slice].append(index)
+        if len(slices) > 1:
+            for name, members in sorted(slices.items()):
+                part = SuiteReport("", suite.role, "", tuple(suite.items[i] for i in members))
+                rows.append(_report_row(f"  {name or 'other'}", part))
+    return table(["suite", "role", "items", "score", "95% interval", "outcomes"], rows)
+
+
+def _report_row(name: str, suite: SuiteReport) -> list[str]:
+    scored = suite.scored
+    interval = mean_interval([i.score for i in scored if i.score is not None], [i.cluster for i in scored], alpha=0.025)
+    labels: dict[str, int] = defaultdict(int)
+    for item in suite.items:
+        for label in item.labels:
+            labels[label] += 1
+    outcomes = ", ".join(f"{label} {count}" for label, count in sorted(labels.items(), key=lambda kv: -kv[1])[:5])
+    return [
+        name,
+        suite.role,
+        str(len(suite.items)) + (f" ({len(suite.items) - len(scored)} unscored)" if len(scored) < len(suite.items) else ""),
+        "unscored" if suite.mean is None else f"{suite.mean:.1%}",
+        f"[{interval.lower:.1%}, {interval.upper:.1%}]" if scored else "",
+        outcomes,
+    ]
+
+
+def checks_table(checks: Sequence[Check]) -> str:
+    rows = [
+        [
+            check.name,
+            "holds" if check.passed else ("refuted" if check.refuted else "not shown"),
+            *(("" if value is None else f"{100 * value:+.2f}") for value in (check.estimate, check.lower, check.upper)),
+            "" if check.threshold is None else f"{100 * check.threshold:+.2f}",
+            check.note,
+        ]
+        for check in checks
+    ]
+    return table(["condition", "verdict", "estimate", "lower", "upper", "must exceed", "note"], rows)
+
+
+def read_round(store: RunStore, index: int) -> EvalReport:
+    return store.load(index, "evaluate", read_eval)
+
+
+def eval_file(store: RunStore, index: int, suite: str) -> Path:
+    from harness.loop import slug
+
+    return store.round_folder(index) / "eval" / f"{slug(suite)}.parquet"

@@ -1,0 +1,153 @@
+"""What a loop is told: TOML, checked by pydantic, overridden by `--set key=value` and flags.
+
+Later ones win: defaults, the suite's own `[recipe]`, the config file, `--set`, flags.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from harness.errors import ConfigError
+from harness.gate import GateConfig
+from harness.specs import Config
+
+
+class GeneratorRef(Config):
+    """`[generator]`: what samples the policy. `auto` is vLLM where it is installed, else transformers."""
+
+    name: str = "auto"
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class Stage(Config):
+    """`[[stages]]`: rounds that are alike. Each samples, judges, updates, evaluates and is gated."""
+
+    updater: str = Field(description="what trains: a plugin name, see `harness plugins`")
+    generator: str = Field(default="policy", description="`policy` (what [generator] names) or another, such as `reference`")
+    rounds: int = Field(default=1, ge=1)
+    prompts: int = Field(default=32, ge=1, description="training prompts a round")
+    n: int = Field(default=1, ge=1, description="completions a prompt (the group size)")
+    temperature: float = Field(default=1.0, ge=0)
+    max_tokens: int | None = Field(default=None, ge=1, description="completion tokens; default: the suite's")
+    reward_weights: dict[str, float] = Field(default_factory=dict, description="overrides the suite's judge weights")
+    config: dict[str, Any] = Field(default_factory=dict, description="the updater's own settings")
+
+
+class EvalConfig(Config):
+    """`[eval]`: how suites are evaluated, in a loop and alone."""
+
+    limit: int | None = Field(default=None, ge=1, description="first N items of each suite")
+    epochs: int = Field(default=1, ge=1, description="completions an item; its score is their mean")
+    temperature: float | None = Field(default=None, ge=0, description="default: the suite's own")
+    constrained: bool = Field(default=False, description="hold answers to the item's schema or tools while decoding")
+
+
+class LoopConfig(Config):
+    """A whole loop. `harness loop --dry-run` prints one with every default filled in."""
+
+    suite: str = Field(description="the target: a suite's name or folder")
+    model: str = Field(default="smollm2-135m", description="an asset, a local folder, or a model-hub id")
+    seed: int = 0
+    beside: list[str] = Field(default_factory=list, description="suites evaluated beside the target, in their own roles")
+    generator: GeneratorRef = GeneratorRef()
+    stages: list[Stage] = Field(min_length=1)
+    adapter: dict[str, Any] = Field(default_factory=dict, description="a PEFT config: peft_type and its own fields")
+    eval: EvalConfig = EvalConfig()
+    gate: GateConfig = GateConfig()
+
+    @property
+    def rounds(self) -> int:
+        return sum(stage.rounds for stage in self.stages)
+
+    def stage_of(self, index: int) -> tuple[Stage, int]:
+        """The stage of round `index` (1-based) and how many training prompts earlier rounds have used."""
+        used = 0
+        for stage in self.stages:
+            if index <= stage.rounds:
+                return stage, used + stage.prompts * (index - 1)
+            index -= stage.rounds
+            used += stage.prompts * stage.rounds
+        raise IndexError(index)
+
+
+DEFAULTS: Mapping[str, Any] = {
+    "adapter": {"peft_type": "LORA", "r": 16, "lora_alpha": 32, "target_modules": "all-linear"},
+    "stages": [
+        {"generator": "reference", "updater": "sft", "prompts": 256},
+        {"generator": "policy", "updater": "group", "prompts": 32, "n": 8, "rounds": 2},
+    ],
+}
+"""A recipe for suites that bring none: learn the format from demonstrations, then from rewards."""
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dict. Raises ConfigError with the line at which it is malformed."""
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError("no such file", where=str(path), remedy="Check the path.") from None
+    except IsADirectoryError:
+        raise ConfigError("is a folder, not a TOML file", where=str(path), remedy="Name the file in it.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"malformed TOML: {error}", where=str(path), remedy="Correct that line.") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not UTF-8 text: {error.reason}", where=str(path), remedy="Save it as UTF-8.") from None
+
+
+def apply_sets(values: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:
+    """`key.sub.0.field=VALUE` onto nested dicts and lists. VALUE is TOML; what is not TOML is taken as a string."""
+    for text in sets:
+        key, equals, raw = text.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"{text!r} is not KEY=VALUE", where="--set", remedy="Write e.g. --set seed=1.")
+        _assign(values, key.strip().split("."), _value(raw.strip()), key)
+    return values
+
+
+def _value(raw: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        return raw
+
+
+def _assign(node: Any, path: Sequence[str], value: Any, key: str) -> None:
+    for depth, part in enumerate(path):
+        last = depth == len(path) - 1
+        if isinstance(node, list):
+            if not part.isdigit() or int(part) >= len(node):
+                remedy = f"It holds {len(node)} entries, counted from 0."
+                raise ConfigError(f"{part!r} in {key!r} is not an entry of that list", where="--set", remedy=remedy)
+            if last:
+                node[int(part)] = value
+            else:
+                node = node[int(part)]
+        elif isinstance(node, dict):
+            if last:
+                node[part] = value
+            else:
+                node = node.setdefault(part, {})
+        else:
+            raise ConfigError(f"{'.'.join(path[:depth])!r} in {key!r} is not a table", where="--set", remedy="Check the key.")
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables are merged key by key, everything else (lists too) is replaced by the later layer."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            old = result.get(key)
+            both = isinstance(old, dict) and isinstance(value, Mapping)
+            result[key] = merge(old or {}, value) if both else _copy(value)
+    return result
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _copy(v) for k, v in value.items()}
+    return [_copy(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,96 @@
+"""Evaluating the policy that a generator serves on suites: sample, judge, report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+
+from harness.config import EvalConfig
+from harness.errors import ConfigError
+from harness.judging import judges_fingerprint, seat_judges
+from harness.plugins import Registry
+from harness.protocols import Generator, RunContext, Suite
+from harness.types import EvalReport, ItemResult, Sampling, Score, ScoredGroup, SuiteReport, digest
+
+SuiteResults = Mapping[str, list[ScoredGroup]]
+
+
+def evaluate_suites(
+    suites: Sequence[Suite],
+    generator: Generator,
+    *,
+    policy_version: str,
+    registry: Registry,
+    context: RunContext,
+    config: EvalConfig,
+) -> tuple[EvalReport, SuiteResults]:
+    """Every suite under the policy that `generator` serves now.
+
+    The seed depends on nothing but the run's, so two policies draw with common random numbers and their difference
+    is less noisy than either score.
+    """
+    reports, results = [], {}
+    for suite in suites:
+        items = suite.items[: config.limit]
+        sampling = eval_sampling(suite, config)
+        bench = seat_judges(suite, "eval", registry, context)
+        groups = generator.generate(items, n=config.epochs, sampling=sampling, seed=context.seed)
+        scored = bench.score(groups)
+        results[suite.name] = scored
+        reports.append(
+            SuiteReport(
+                suite=suite.name,
+                role=suite.role,
+                fingerprint=suite_fingerprint(suite, registry, config),
+                items=tuple(_item(group) for group in scored),
+                margin=suite.margin,
+                anchor_margin=suite.anchor_margin,
+                floor=suite.floor,
+            )
+        )
+    return EvalReport(policy_version, tuple(reports)), results
+
+
+def eval_sampling(suite: Suite, config: EvalConfig) -> Sampling:
+    """The suite's sampling with the config's overrides. Raises ConfigError for repeated greedy epochs."""
+    sampling = replace(suite.sampling, constrained=suite.sampling.constrained or config.constrained)
+    if config.temperature is not None:
+        sampling = replace(sampling, temperature=config.temperature)
+    if sampling.temperature == 0 and config.epochs > 1:
+        raise ConfigError(
+            f"eval.epochs = {config.epochs} at temperature 0 would sample the same answers again",
+            where=f"suite {suite.name}",
+            remedy="Set eval.temperature above 0, or eval.epochs = 1.",
+        )
+    return sampling
+
+
+def suite_fingerprint(suite: Suite, registry: Registry, config: EvalConfig) -> str:
+    """Identity of a measurement: items, judges, and decoding. Equal fingerprints make reports comparable."""
+    uses = [use for use in suite.judges if use.use in ("eval", "both")]
+    return digest(
+        [
+            [item.hash for item in suite.items[: config.limit]],
+            judges_fingerprint(uses, registry),
+            asdict(eval_sampling(suite, config)),
+            config.epochs,
+        ]
+    )
+
+
+def _item(scored: ScoredGroup) -> ItemResult:
+    """Mean reward over the item's epochs: None unless every epoch is scored, so that no item counts for a part of itself."""
+    prompt = scored.group.prompt
+    known = [value for value in scored.rewards if value is not None]
+    return ItemResult(
+        id=prompt.id,
+        hash=prompt.hash,
+        cluster=prompt.cluster or prompt.id,
+        score=sum(known) / len(known) if known and len(known) == len(scored.rewards) else None,
+        labels=tuple(_label(scores) for scores in scored.scores),
+        slice=prompt.metadata.get("category", ""),
+    )
+
+
+def _label(scores: Sequence[Score]) -> str:
+    return "; ".join(score.label or score.status for score in scores)

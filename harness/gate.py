@@ -1,0 +1,172 @@
+"""The gate: may this candidate replace the incumbent? Pure: reports in, decision out.
+
+Promotion is an intersection-union test (Berger 1982): every condition must be shown on its own at level alpha, so the
+chance of promoting a candidate that fails any one of them is at most alpha, with no correction for their number.
+"Not significantly worse" is not a condition anywhere: what is not shown is not promoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from harness.specs import Config
+from harness.statistics import Interval, paired_interval
+from harness.types import Check, EvalReport, GateDecision, Outcome, SuiteReport
+
+MIN_SCORED = 0.99
+"""Share of items that must be scored in both arms for a comparison to mean anything."""
+
+
+class GateConfig(Config):
+    """`[gate]`: how much evidence a promotion needs. Margins belong to the suites, in score units."""
+
+    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="one-sided level of each condition")
+    min_gain: float = Field(default=0.01, ge=0, le=1, description="least estimated gain on the target worth a promotion")
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    name: str
+    role: str
+    against: str
+    interval: Interval
+    candidate: SuiteReport
+
+
+def gate(incumbent: EvalReport, candidate: EvalReport, anchor: EvalReport, config: GateConfig | None = None) -> GateDecision:
+    """Promote, reject, or call the evidence inconclusive.
+
+    `anchor` is the frozen starting point: regression suites are held against it as well, so that small losses
+    which each pass cannot add up over rounds.
+    """
+    config = config or GateConfig()
+    if problem := _invalid(incumbent, candidate, anchor):
+        return GateDecision("invalid", f"Not decided: {problem}.")
+    checks = [check for suite in candidate.suites for check in _suite_checks(suite, incumbent, anchor, config)]
+    binding = [check for check in checks if not check.name.startswith("monitor")]
+    failed = [check for check in binding if not check.passed]
+    outcome: Outcome = "promoted"
+    if failed:
+        outcome = "rejected" if any(check.refuted for check in failed) else "inconclusive"
+    return GateDecision(outcome, _sentence(outcome, checks, failed), tuple(checks))
+
+
+def _suite_checks(suite: SuiteReport, incumbent: EvalReport, anchor: EvalReport, config: GateConfig) -> list[Check]:
+    before = _report(incumbent, suite.suite)
+    interval = _compare(before, suite, config.alpha)
+    if suite.role == "target":
+        return [_target(suite, interval, config)]
+    if suite.role == "guard":
+        return [*_floor(suite), _no_worse("guard", suite, "incumbent", interval, suite.margin, strict=True)]
+    if suite.role == "regression":
+        since = _compare(_report(anchor, suite.suite), suite, config.alpha)
+        return [
+            _no_worse("regression", suite, "incumbent", interval, suite.margin, strict=False),
+            _no_worse("regression", suite, "anchor", since, suite.anchor_margin, strict=False),
+        ]
+    return [_check(f"monitor {suite.suite} vs incumbent", interval, passed=True, refuted=False, threshold=None)]
+
+
+def _target(suite: SuiteReport, interval: Interval, config: GateConfig) -> Check:
+    passed = interval.lower > 0 and interval.estimate >= config.min_gain
+    return _check(
+        f"target {suite.suite} vs incumbent",
+        interval,
+        passed=passed,
+        refuted=not passed and interval.upper < config.min_gain,
+        threshold=0.0,
+        note="" if interval.estimate >= config.min_gain else f"gain below {config.min_gain:g}",
+    )
+
+
+def _no_worse(role: str, suite: SuiteReport, against: str, interval: Interval, margin: float, *, strict: bool) -> Check:
+    """Non-inferiority: the lower bound must clear -margin. A `strict` (guard) suite that does not is refuted."""
+    passed = interval.lower > -margin
+    return _check(
+        f"{role} {suite.suite} vs {against}",
+        interval,
+        passed=passed,
+        refuted=not passed and (strict or interval.upper < -margin),
+        threshold=-margin,
+        note=power_note(interval, margin),
+    )
+
+
+def _floor(suite: SuiteReport) -> list[Check]:
+    if suite.floor is None or suite.mean is None:
+        return []
+    holds = suite.mean >= suite.floor
+    return [Check(f"guard {suite.suite} floor", holds, not holds, suite.mean, None, None, suite.floor)]
+
+
+def power_note(interval: Interval, margin: float) -> str:
+    """A warning when so few items differ in so small a suite that no harmless candidate could pass."""
+    reach = interval.estimate - interval.lower
+    return f"underpowered: {interval.n} items can show no margin under {reach:.3f}" if reach >= margin else ""
+
+
+def _check(name: str, i: Interval, *, passed: bool, refuted: bool, threshold: float | None, note: str = "") -> Check:
+    return Check(name, passed, refuted, i.estimate, i.lower, i.upper, threshold, note)
+
+
+# ---------------------------------------------------------------- validity and pairing
+
+
+def _invalid(incumbent: EvalReport, candidate: EvalReport, anchor: EvalReport) -> str:
+    if not any(suite.role == "target" for suite in candidate.suites):
+        return "no suite has the role of target"
+    for name, other in (("incumbent", incumbent), ("anchor", anchor)):
+        if sorted(s.suite for s in other.suites) != sorted(s.suite for s in candidate.suites):
+            return f"the {name} was evaluated on other suites"
+        for suite in candidate.suites:
+            before = _report(other, suite.suite)
+            if before.fingerprint != suite.fingerprint:
+                return f"suite {suite.suite} has changed since the {name} was evaluated (items, judges or decoding)"
+            if [i.hash for i in before.items] != [i.hash for i in suite.items]:
+                return f"suite {suite.suite} does not hold the same items as when the {name} was evaluated"
+    for who, report in (("incumbent", incumbent), ("candidate", candidate), ("anchor", anchor)):
+        for suite in report.suites:
+            if not suite.items:
+                return f"suite {suite.suite} has no items"
+            if len(suite.scored) < MIN_SCORED * len(suite.items):
+                return f"only {len(suite.scored)} of {len(suite.items)} items of {suite.suite} are scored for the {who}"
+    return ""
+
+
+def _report(report: EvalReport, name: str) -> SuiteReport:
+    found = report.suite(name)
+    assert found is not None, name  # _invalid has seen to it
+    return found
+
+
+def _compare(before: SuiteReport, after: SuiteReport, alpha: float) -> Interval:
+    """Pairs items by position (their hashes are known to be equal); an item unscored in either arm is left out."""
+    pairs = [
+        (b.score, a.score, a.cluster)
+        for b, a in zip(before.items, after.items, strict=True)
+        if a.score is not None and b.score is not None
+    ]
+    return paired_interval([a - b for b, a, _ in pairs], [c for _, _, c in pairs], alpha=alpha)
+
+
+# ---------------------------------------------------------------- words
+
+
+def _sentence(outcome: Outcome, checks: list[Check], failed: list[Check]) -> str:
+    target = next(check for check in checks if check.name.startswith("target"))
+    gain = f"{_signed(target.estimate)} on {target.name.split()[1]} (at least {_signed(target.lower)} with 95% confidence)"
+    if abs(target.upper or 0) and outcome == "promoted":
+        return f"Promoted: {gain}, and nothing that must hold got worse."
+    worst: Callable[[Check], float] = lambda c: (c.lower or 0.0) - (c.threshold or 0.0)  # noqa: E731
+    first = min([c for c in failed if c.refuted] or failed, key=worst)
+    shown = f"{first.name} is {_signed(first.estimate)} [{_signed(first.lower)}, {_signed(first.upper)}]"
+    if outcome == "rejected":
+        return f"Rejected: {shown}, which the gate does not allow. The incumbent stays."
+    return f"Inconclusive: {shown}, which is not enough evidence either way. The incumbent stays."
+
+
+def _signed(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:+.1f} points"

@@ -1,0 +1,114 @@
+"""Running a suite's judges over groups, and holding them to their contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.errors import HarnessError, JudgeFailure, PluginError
+from harness.protocols import Judge, JudgeUse, RunContext, Suite
+from harness.plugins import Registry
+from harness.rewards import reward
+from harness.types import Group, Score, ScoredGroup, digest
+
+MAX_FAILED = 0.10
+"""Share of failed verdicts above which a round stops: what is left would no longer be a fair sample."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The judges at work for one purpose, with their weights by name."""
+
+    judges: Mapping[str, Judge]
+    weights: Mapping[str, float]
+
+    def score(self, groups: Sequence[Group]) -> list[ScoredGroup]:
+        """Every judge on every completion, and the reward from them. Raises JudgeFailure when too many fail."""
+        columns = {name: _checked(name, judge, groups) for name, judge in self.judges.items()}
+        scored = []
+        for index, group in enumerate(groups):
+            by_completion = tuple(zip(*(column[index] for column in columns.values()), strict=True))
+            rewards = tuple(reward(scores, self.weights) for scores in by_completion)
+            scored.append(ScoredGroup(group, by_completion, rewards))
+        for name, column in columns.items():
+            _refuse_if_failing(name, [score for scores in column for score in scores])
+        return scored
+
+
+def seat_judges(
+    suite: Suite,
+    purpose: str,
+    registry: Registry,
+    context: RunContext,
+    *,
+    weights: Mapping[str, float] | None = None,
+) -> Bench:
+    """The suite's judges for `purpose` (`train` or `eval`); `weights` overrides their weights by name."""
+    uses = [use for use in suite.judges if use.use in (purpose, "both")]
+    if not uses:
+        raise HarnessError(
+            f"no judge is there to {purpose} with", where=f"suite {suite.name}", remedy=f'Give one use = "{purpose}".'
+        )
+    names = [use.name for use in uses]
+    if len(set(names)) != len(names):
+        raise HarnessError(
+            f"a judge is named twice for {purpose}: {', '.join(names)}",
+            where=f"suite {suite.name}",
+            remedy="Name each judge once for each use.",
+        )
+    chosen = {use.name: use.weight for use in uses}
+    for name, weight in (weights or {}).items():
+        if name not in chosen:
+            raise HarnessError(
+                f"weight for {name!r}, which does not judge suite {suite.name}",
+                where="reward_weights",
+                remedy=f"Its judges: {', '.join(chosen)}.",
+            )
+        chosen[name] = weight
+    judges = {
+        use.name: registry.create("judge", use.name, use.config, context, where=f"suite {suite.name}, judge {use.name}")
+        for use in uses
+    }
+    return Bench(judges, chosen)
+
+
+def judges_fingerprint(uses: Sequence[JudgeUse], registry: Registry) -> str:
+    """Identity of a set of judges: name, settings with defaults, weight, and who ships them in which version."""
+    return digest(
+        [
+            [u.name, registry.config("judge", u.name, u.config).model_dump(mode="json"), u.weight]
+            + [str(registry.get("judge", u.name).origin)]
+            for u in uses
+        ]
+    )
+
+
+def _checked(name: str, judge: Judge, groups: Sequence[Group]) -> list[tuple[Score, ...]]:
+    try:
+        verdicts = judge.score(groups)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise PluginError(f"raised {type(error).__name__}: {error}", where=f"judge {name}") from error
+    where = f"judge {name}"
+    if len(verdicts) != len(groups):
+        raise PluginError(f"returned {len(verdicts)} verdict lists for {len(groups)} groups", where=where)
+    for group, scores in zip(groups, verdicts, strict=True):
+        if len(scores) != len(group.completions):
+            raise PluginError(
+                f"returned {len(scores)} scores for the {len(group.completions)} completions of prompt {group.prompt.id}",
+                where=where,
+            )
+        if not all(isinstance(score, Score) and score.judge == name for score in scores):
+            raise PluginError(f"returned something other than its own Score for prompt {group.prompt.id}", where=where)
+    return [tuple(scores) for scores in verdicts]
+
+
+def _refuse_if_failing(name: str, scores: Sequence[Score]) -> None:
+    failed = [score for score in scores if score.status == "failed"]
+    if scores and len(failed) > MAX_FAILED * len(scores):
+        raise JudgeFailure(
+            f"{len(failed)} of {len(scores)} verdicts failed, the first with: {failed[0].explanation}",
+            where=f"judge {name}",
+            remedy="Mend the judge and resume; the samples are kept.",
+        )

@@ -1,0 +1,225 @@
+"""The loop: sample, judge, update, evaluate, gate, commit. Every step is stored before the next begins.
+
+There are no callbacks and no states: to resume is to run it again, and the store skips what it has.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.checkpoints import open_checkpoint
+from harness.config import LoopConfig, Stage
+from harness.errors import HarnessError, UpdateError
+from harness.evaluation import evaluate_suites
+from harness.gate import gate
+from harness.judging import seat_judges
+from harness.plugins import Registry
+from harness.protocols import RunContext, Suite
+from harness.records import read_decision, read_groups, read_report, write_groups, write_json
+from harness.sampler import Sampler
+from harness.store import RunStore
+from harness.types import BASE_POLICY, AdapterCheckpoint, EvalReport, GateDecision, Prompt, Sampling, ScoredGroup
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """What stands: its adapter (None: the base model) and how it was evaluated."""
+
+    checkpoint: AdapterCheckpoint | None
+    report: EvalReport
+
+    @property
+    def version(self) -> str:
+        return self.checkpoint.version if self.checkpoint else BASE_POLICY
+
+
+@dataclass
+class Loop:
+    """One run's parts. `suites[0]` is the target."""
+
+    config: LoopConfig
+    suites: Sequence[Suite]
+    store: RunStore
+    registry: Registry
+    context: RunContext
+    sampler: Sampler
+
+    def run(self) -> Incumbent:
+        with self.context.progress.task("loop", total=self.config.rounds + 1) as advance:
+            anchor = self.evaluate(0, None)
+            self.commit(0, GateDecision("promoted", f"The starting point: {means(anchor)}."), BASE_POLICY)
+            incumbent = Incumbent(None, anchor)
+            for index in range(1, self.config.rounds + 1):
+                advance()
+                incumbent = self.round(index, incumbent, anchor)
+            return incumbent
+
+    def round(self, index: int, incumbent: Incumbent, anchor: EvalReport) -> Incumbent:
+        stage, used = self.config.stage_of(index)
+        if self.store.entry(index, "commit") is not None:
+            return self.stored(index) if self.store.incumbent_round(upto=index) == index else incumbent
+        self.registry.notify("harness_round_started", run=self.store.folder.name, index=index, stage=stage.updater)
+        self.context.progress.note(
+            f"round {index}/{self.config.rounds}: {stage.generator} -> {stage.updater}, "
+            f"{stage.prompts} prompts x {stage.n}, from {incumbent.version[:12]}"
+        )
+        groups = self.sample(index, stage, used, incumbent)
+        candidate = self.update(index, stage, groups, incumbent)
+        if candidate is None:
+            return incumbent
+        report = self.evaluate(index, candidate)
+        decision = self.store.step(
+            index,
+            "decision",
+            "decision.json",
+            make=lambda path: write_json(path, gate(incumbent.report, report, anchor, self.config.gate)),
+            read=read_decision,
+        )
+        self.commit(index, decision, candidate.version if decision.promoted else incumbent.version)
+        if decision.outcome == "invalid":
+            raise HarnessError(decision.sentence, where=f"round {index}", remedy="Nothing was promoted; see the report.")
+        return Incumbent(candidate, report) if decision.promoted else incumbent
+
+    def stored(self, index: int) -> Incumbent:
+        """The candidate that a committed round promoted."""
+        base = self.context.require_model().fingerprint
+        checkpoint = self.store.load(index, "update", lambda path: open_checkpoint(path, base=base))
+        return Incumbent(checkpoint, self.store.load(index, "evaluate", read_eval))
+
+    # ------------------------------------------------------------ steps
+
+    def sample(self, index: int, stage: Stage, used: int, incumbent: Incumbent) -> list[ScoredGroup]:
+        """Always from what is promoted. Completions are stored before they are judged: they are what costs."""
+        target = self.suites[0]
+        prompts = train_batch(target, self.config.seed, used, stage.prompts)
+        sampling = Sampling(stage.temperature, max_tokens=stage.max_tokens or target.sampling.max_tokens)
+        seed = derive_seed(self.config.seed, index)
+
+        def make(path: Path) -> Mapping[str, Any]:
+            if stage.generator == "policy":
+                groups = self.sampler.at(incumbent.checkpoint).generate(prompts, n=stage.n, sampling=sampling, seed=seed)
+            else:
+                source = self.registry.create("generator", stage.generator, {}, self.context, where=f"round {index}")
+                groups = source.generate(prompts, n=stage.n, sampling=sampling, seed=seed)
+                source.close()
+            unjudged = [ScoredGroup(g, tuple(() for _ in g.completions), (None,) * len(g.completions)) for g in groups]
+            write_groups(path, unjudged)
+            return {"tokens": sum(len(c.token_ids) for g in groups for c in g.completions)}
+
+        sampled = self.store.step(index, "sample", "completions.parquet", make=make, read=read_groups)
+
+        def judge(path: Path) -> Mapping[str, Any]:
+            bench = seat_judges(target, "train", self.registry, self.context, weights=stage.reward_weights)
+            scored = bench.score([group.group for group in sampled])
+            write_groups(path, scored)
+            self.registry.notify("harness_groups_scored", run=self.store.folder.name, index=index, groups=scored)
+            return reward_figures(scored)
+
+        return self.store.step(index, "judge", "groups.parquet", make=judge, read=read_groups)
+
+    def update(
+        self, index: int, stage: Stage, groups: Sequence[ScoredGroup], incumbent: Incumbent
+    ) -> AdapterCheckpoint | None:
+        """The round's candidate, or None when the update failed by itself and the round is committed as rejected."""
+        model = self.context.require_model()
+
+        def make(path: Path) -> Mapping[str, Any]:
+            updater = self.registry.create("updater", stage.updater, stage.config, self.context, where=f"round {index}")
+            path.mkdir()
+            update = updater.update(
+                groups, parent=incumbent.checkpoint, out=path, seed=derive_seed(self.config.seed, index)
+            )
+            return dict(update.metrics)
+
+        try:
+            return self.store.step(
+                index, "update", "adapter", make=make, read=lambda path: open_checkpoint(path, base=model.fingerprint)
+            )
+        except UpdateError as error:
+            decision = GateDecision("rejected", f"Rejected: the update failed: {error} The incumbent stays.")
+            self.commit(index, decision, incumbent.version)
+            return None
+
+    def evaluate(self, index: int, checkpoint: AdapterCheckpoint | None) -> EvalReport:
+        def make(path: Path) -> Mapping[str, Any]:
+            generator = self.sampler.at(checkpoint)
+            report, results = evaluate_suites(
+                self.suites,
+                generator,
+                policy_version=checkpoint.version if checkpoint else BASE_POLICY,
+                registry=self.registry,
+                context=self.context,
+                config=self.config.eval,
+            )
+            path.mkdir()
+            for name, groups in results.items():
+                write_groups(path / f"{slug(name)}.parquet", groups)
+            write_json(path / "report.json", report)
+            self.registry.notify("harness_eval_finished", run=self.store.folder.name, index=index, report=report)
+            means = {f"eval/{s.suite}": s.mean for s in report.suites if s.mean is not None}
+            return {**means, **self.sampler.metrics}
+
+        return self.store.step(index, "evaluate", "eval", make=make, read=read_eval)
+
+    def commit(self, index: int, decision: GateDecision, version: str) -> None:
+        """The one act that changes the incumbent: a line in the journal."""
+        if self.store.entry(index, "commit") is None:
+            data = {"outcome": decision.outcome, "version": version, "sentence": decision.sentence}
+            self.store.record(index, "commit", data)
+            self.context.progress.note(f"  {decision.sentence}")
+            if index > 0:
+                self.registry.notify(
+                    "harness_round_finished", run=self.store.folder.name, index=index, decision=decision
+                )
+
+
+def read_eval(path: Path) -> EvalReport:
+    return read_report(path / "report.json")
+
+
+def train_batch(suite: Suite, seed: int, used: int, count: int) -> list[Prompt]:
+    """The next `count` training prompts after `used`: seeded passes over all of them, each in its own order.
+
+    A batch never holds a prompt twice unless it is larger than the suite.
+    """
+    order: list[Prompt] = []
+    epoch = 0
+    while len(order) < used + count:
+        prompts = list(suite.train)
+        random.Random(f"{seed}/{epoch}").shuffle(prompts)
+        order += prompts
+        epoch += 1
+    return order[used : used + count]
+
+
+def derive_seed(seed: int, index: int) -> int:
+    """A seed a round, unrelated to its neighbours': `seed + index` would reuse round 2 of seed 0 as round 1 of seed 1."""
+    return random.Random(f"{seed}/{index}").getrandbits(31)
+
+
+def reward_figures(groups: Sequence[ScoredGroup]) -> dict[str, float]:
+    """`reward/mean`, `reward/unscored` (shares of completions) and `reward/groups_with_signal`."""
+    rewards = [value for group in groups for value in group.rewards]
+    known = [value for value in rewards if value is not None]
+    signal = sum(len({value for value in group.rewards if value is not None}) > 1 for group in groups)
+    figures = {"reward/unscored": 1 - len(known) / len(rewards), "reward/groups_with_signal": float(signal)}
+    return figures | ({"reward/mean": sum(known) / len(known)} if known else {})
+
+
+def means(report: EvalReport) -> str:
+    """`tool-calls 61.2%, general 55.0%`."""
+    return ", ".join(f"{s.suite} {'unscored' if s.mean is None else f'{s.mean:.1%}'}" for s in report.suites)
+
+
+def slug(name: str) -> str:
+    """A suite's name as a file name."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".-") or "suite"
+
+
+def as_target(suite: Suite) -> Suite:
+    """The suite in the role of target, whatever its own: it is the one that was asked for."""
+    return replace(suite, role="target")

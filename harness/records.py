@@ -1,0 +1,130 @@
+"""Scored groups as Parquet (one row a completion), reports and decisions as JSON. Reading gives back what was written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness.types import (
+    Check,
+    Completion,
+    EvalReport,
+    GateDecision,
+    Group,
+    ItemResult,
+    Prompt,
+    Sampling,
+    Score,
+    ScoredGroup,
+    SuiteReport,
+    canonical_json,
+)
+
+
+def write_groups(path: Path, groups: Sequence[ScoredGroup]) -> None:
+    """Completions of one group are consecutive rows with one `group` number. Nested values of unequal shape are JSON text."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [_row(number, index, scored) for number, scored in enumerate(groups) for index in range(len(scored.rewards))]
+    pq.write_table(pa.Table.from_pylist(rows, schema=_schema()), path, compression="zstd")
+
+
+def _row(number: int, index: int, scored: ScoredGroup) -> dict[str, Any]:
+    group, completion = scored.group, scored.group.completions[index]
+    return {
+        "group": number,
+        "prompt_id": group.prompt.id,
+        "prompt": canonical_json(asdict(group.prompt)),
+        "prompt_token_ids": group.prompt_token_ids,
+        "text": completion.text,
+        "token_ids": completion.token_ids,
+        "logprobs": completion.logprobs,
+        "finish_reason": completion.finish_reason,
+        "policy_version": group.policy_version,
+        "sampling": canonical_json(asdict(group.sampling)),
+        "generator": group.generator,
+        "scores": [asdict(score) for score in scored.scores[index]],
+        "reward": scored.rewards[index],
+    }
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    text, ids = pa.string(), pa.list_(pa.int32())
+    score = {"judge": text, "value": pa.float64(), "status": text, "label": text, "explanation": text, "cost": pa.float64()}
+    return pa.schema(
+        {
+            "group": pa.int32(),
+            "prompt_id": text,
+            "prompt": text,
+            "prompt_token_ids": ids,
+            "text": text,
+            "token_ids": ids,
+            "logprobs": pa.list_(pa.float64()),
+            "finish_reason": text,
+            "policy_version": text,
+            "sampling": text,
+            "generator": text,
+            "scores": pa.list_(pa.struct(score)),
+            "reward": pa.float64(),
+        }
+    )
+
+
+def read_groups(path: Path) -> list[ScoredGroup]:
+    import pyarrow.parquet as pq
+
+    # One file, not a dataset: partition discovery would read meaning into folder names.
+    rows = pq.ParquetFile(path).read().to_pylist()
+    by_number: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_number.setdefault(row["group"], []).append(row)
+    return [_group(by_number[number]) for number in sorted(by_number)]
+
+
+def _group(rows: Sequence[dict[str, Any]]) -> ScoredGroup:
+    first = rows[0]
+    prompt = json.loads(first["prompt"])
+    prompt["messages"] = tuple(prompt["messages"])
+    completions = tuple(
+        Completion(
+            row["text"],
+            tuple(row["token_ids"]),
+            None if row["logprobs"] is None else tuple(row["logprobs"]),
+            row["finish_reason"],
+        )
+        for row in rows
+    )
+    group = Group(
+        Prompt(**prompt),
+        tuple(first["prompt_token_ids"]),
+        completions,
+        first["policy_version"],
+        Sampling(**json.loads(first["sampling"])),
+        first["generator"],
+    )
+    scores = tuple(tuple(Score(**score) for score in row["scores"]) for row in rows)
+    return ScoredGroup(group, scores, tuple(row["reward"] for row in rows))
+
+
+def write_json(path: Path, record: EvalReport | GateDecision) -> None:
+    path.write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n")
+
+
+def read_report(path: Path) -> EvalReport:
+    data = json.loads(path.read_text())
+    suites = tuple(
+        SuiteReport(**{**suite, "items": tuple(ItemResult(**{**i, "labels": tuple(i["labels"])}) for i in suite["items"])})
+        for suite in data["suites"]
+    )
+    return EvalReport(data["policy_version"], suites)
+
+
+def read_decision(path: Path) -> GateDecision:
+    data = json.loads(path.read_text())
+    return GateDecision(data["outcome"], data["sentence"], tuple(Check(**check) for check in data["checks"]))

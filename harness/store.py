@@ -1,0 +1,317 @@
+"""A run on disk: one folder, an fsync'd journal, and artifacts that exist whole or not at all.
+
+    runs/NAME/
+      run.json                    format, identity (config, model, suites, components), written once
+      config.toml                 the resolved config, for people
+      journal.jsonl               one line a finished step: what was written, its sha256, figures
+      rounds/001/groups.parquet   rounds/001/adapter/   rounds/001/report.json   rounds/001/decision.json
+
+An artifact is written aside, fsync'd and renamed; then its journal line is appended and fsync'd. The line is what makes it
+real: a crash before it leaves something that the next run throws away and makes again.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterator, TypeVar
+
+from harness.errors import StoreError
+from harness.types import BASE_POLICY, digest
+
+FORMAT = 1
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A journal line. `data` belongs to the outcome; `seconds` and `at` (UTC) do not and stay out of digests."""
+
+    round: int
+    step: str
+    artifact: str | None
+    sha256: str | None
+    data: Mapping[str, Any]
+    seconds: float
+    at: str
+
+
+class RunStore:
+    """Steps of a run, each done once. Use `create` or `open`; hold `lock()` while writing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.entries: dict[tuple[int, str], Entry] = {}
+        self._read_journal()
+
+    # ------------------------------------------------------------ opening
+
+    @classmethod
+    def create(cls, folder: Path, identity: Mapping[str, Any], config_toml: str) -> RunStore:
+        """A new run folder. `run.json` is written last: without it there is no run."""
+        with _space(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            _write_durably(folder / "config.toml", config_toml)
+            _write_durably(folder / "run.json", json.dumps({"format": FORMAT, "identity": identity}, indent=1) + "\n")
+        return cls(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> RunStore:
+        """An existing run. Raises StoreError if there is none, or if another version of the format wrote it."""
+        run_format = cls._header(folder)["format"]
+        if run_format != FORMAT:
+            raise StoreError(
+                f"written in run format {run_format}; this version reads format {FORMAT}",
+                where=str(folder),
+                remedy="Use the version of harness that wrote it, or start a new run.",
+            )
+        return cls(folder)
+
+    @classmethod
+    def exists(cls, folder: Path) -> bool:
+        return (folder / "run.json").is_file()
+
+    @staticmethod
+    def _header(folder: Path) -> dict[str, Any]:
+        try:
+            header = json.loads((folder / "run.json").read_text())
+            if not isinstance(header, dict) or not {"format", "identity"} <= set(header):
+                raise ValueError("format or identity is missing")
+        except (FileNotFoundError, NotADirectoryError):
+            raise StoreError("no run here (run.json is missing)", where=str(folder), remedy="See `harness runs`.") from None
+        except ValueError as error:
+            raise StoreError(f"run.json is damaged ({error})", where=str(folder), remedy="Restore it or start anew.") from None
+        return header
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        identity: dict[str, Any] = self._header(self.folder)["identity"]
+        return identity
+
+    def require_identity(self, identity: Mapping[str, Any]) -> None:
+        """Refuse to go on under other settings, naming every difference (old -> new)."""
+        # Through JSON, so that tuples and lists, which are one thing on disk, compare equal.
+        differences = list(_differences(self.identity, json.loads(json.dumps(identity)), ""))
+        if differences:
+            shown = "; ".join(differences[:5]) + ("; ..." if len(differences) > 5 else "")
+            remedy = "Undo the change to resume, or give the new run another name with --run."
+            raise StoreError(f"this run was started differently: {shown}", where=str(self.folder), remedy=remedy)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """One process a run. Raises StoreError if another one holds it; released when the process dies."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise StoreError(
+                "another process is working on this run", where=str(self.folder), remedy="Wait for it, or stop it."
+            ) from None
+        try:
+            self._cut_torn_line()
+            self._read_journal()
+            yield
+        finally:
+            lock.release()
+
+    # ------------------------------------------------------------ steps
+
+    def round_folder(self, index: int) -> Path:
+        return self.folder / "rounds" / f"{index:03d}"
+
+    def entry(self, index: int, step: str) -> Entry | None:
+        return self.entries.get((index, step))
+
+    def step(
+        self,
+        index: int,
+        step: str,
+        filename: str,
+        *,
+        make: Callable[[Path], Mapping[str, Any] | None],
+        read: Callable[[Path], T],
+    ) -> T:
+        """`make(path)` writes the artifact unless the journal has it; `read(path)` gives it back either way.
+
+        Reading back even what was just made means that a resumed run sees the very same values. What `make` returns
+        is kept as the entry's data. Raises StoreError if a journalled artifact is gone or changed, or the disk is full.
+        """
+        if self.entry(index, step) is not None:
+            return self.load(index, step, read)
+        final = self.round_folder(index) / filename
+        started = time.monotonic()
+        draft = final.with_name(f"{filename}.tmp")
+        with _space(self.folder):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            _remove(draft)
+            _remove(final)  # renamed but never journalled: the crash came between the two
+            try:
+                data = make(draft)
+                _fsync_tree(draft)
+                draft.rename(final)
+                _fsync(final.parent)
+            finally:
+                _remove(draft)
+            relative = str(final.relative_to(self.folder))
+            self._append(index, step, relative, artifact_digest(final), data or {}, time.monotonic() - started)
+        return read(final)
+
+    def load(self, index: int, step: str, read: Callable[[Path], T]) -> T:
+        """What a finished step left. Raises StoreError if the artifact is gone or is not what was stored."""
+        done = self.entries[index, step]
+        assert done.artifact is not None, f"step {step} has no artifact"
+        path = self.folder / done.artifact
+        if not path.exists() or artifact_digest(path) != done.sha256:
+            raise StoreError(
+                "the artifact is missing or not the one that was stored",
+                where=str(path),
+                remedy="Restore it, or start a new run with --run.",
+            )
+        return read(path)
+
+    def record(self, index: int, step: str, data: Mapping[str, Any], seconds: float = 0.0) -> None:
+        """A step without an artifact: its journal line is all there is."""
+        with _space(self.folder):
+            self._append(index, step, None, None, data, seconds)
+
+    # ------------------------------------------------------------ state
+
+    def committed(self) -> int:
+        """The last round whose outcome stands; -1 before the starting point is evaluated."""
+        return max((index for index, step in self.entries if step == "commit"), default=-1)
+
+    def incumbent_round(self, upto: int | None = None) -> int:
+        """The round whose candidate was last promoted (by round `upto`); 0 is the starting point. Promotion is this pointer."""
+        return max(
+            (
+                index
+                for (index, step), entry in self.entries.items()
+                if step == "commit" and entry.data["outcome"] == "promoted" and (upto is None or index <= upto)
+            ),
+            default=0,
+        )
+
+    def incumbent_version(self) -> str:
+        entry = self.entry(self.incumbent_round(), "commit")
+        return entry.data["version"] if entry is not None else BASE_POLICY
+
+    def digest(self) -> str:
+        """sha256 (hex) over what every step produced, without times: equal runs have equal digests."""
+        return digest(
+            [[e.round, e.step, e.sha256, e.data if e.step == "commit" else None] for _, e in sorted(self.entries.items())]
+        )
+
+    # ------------------------------------------------------------ the journal
+
+    def _read_journal(self) -> None:
+        self.entries = {}
+        path = self.folder / "journal.jsonl"
+        if not path.exists():
+            return
+        lines = path.read_bytes().split(b"\n")
+        for number, line in enumerate(lines[:-1], start=1):  # a line without its newline was never finished
+            try:
+                entry = Entry(**json.loads(line))
+            except (ValueError, TypeError) as error:
+                raise StoreError(
+                    f"line {number} is damaged ({error})", where=str(path), remedy="Restore the file or start a new run."
+                ) from None
+            self.entries[entry.round, entry.step] = entry
+
+    def _cut_torn_line(self) -> None:
+        """A line that a crash left unfinished would swallow the next one appended."""
+        path = self.folder / "journal.jsonl"
+        content = path.read_bytes() if path.exists() else b""
+        if content and not content.endswith(b"\n"):
+            os.truncate(path, content.rfind(b"\n") + 1)
+            _fsync(path)
+
+    def _append(
+        self, index: int, step: str, artifact: str | None, sha256: str | None, data: Mapping[str, Any], seconds: float
+    ) -> None:
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        entry = Entry(index, step, artifact, sha256, data, round(seconds, 3), at)
+        path = self.folder / "journal.jsonl"
+        line = json.dumps(vars(entry), ensure_ascii=False).encode() + b"\n"
+        is_new = not path.exists()
+        with path.open("ab") as handle:
+            handle.write(line)
+            handle.flush()
+            os.fsync(handle.fileno())
+        if is_new:
+            _fsync(self.folder)
+        self.entries[index, step] = Entry(**json.loads(line))
+
+
+def artifact_digest(path: Path) -> str:
+    """sha256 (hex) of a file, or of a folder's files by relative name and content."""
+    if path.is_file():
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return digest([[str(file.relative_to(path)), artifact_digest(file)] for file in files])
+
+
+def _differences(old: Any, new: Any, path: str) -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (a, b) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(a, b, f"{path}.{index}")
+    elif old != new:
+        yield f"{path}: {old!r} -> {new!r}"
+
+
+def _write_durably(path: Path, text: str) -> None:
+    draft = path.with_name(path.name + ".tmp")
+    draft.write_text(text)
+    _fsync(draft)
+    draft.rename(path)
+    _fsync(path.parent)
+
+
+def _fsync_tree(path: Path) -> None:
+    if path.is_dir():
+        for child in path.rglob("*"):
+            _fsync(child)
+    _fsync(path)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _space(folder: Path) -> Iterator[None]:
+    """A full disk is the user's to mend, so it is said plainly. Libraries report it in different ways."""
+    try:
+        yield
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or "No space left on device" in str(error):
+            raise StoreError(
+                "no space left on the disk", where=str(folder), remedy="Free some and continue with --resume."
+            ) from error
+        raise

@@ -1,0 +1,271 @@
+"""Suites as folders: `suite.toml` and rows, or rows made by a function.
+
+    [suite]
+    name = "capitals"            role = "target"             # or regression, guard, monitor
+    version = "1"                summary = "..."             license = "Apache-2.0"
+    items = "items.jsonl"        train = "train.jsonl"       # train is optional; or, instead of both:
+    builder = "package.module:function"                      # (progress, **options) -> (train, items) of Prompt
+    margin = 0.05                anchor_margin = 0.075       floor = 0.9
+    [suite.options]              # for the builder
+    [suite.sampling]             # how answers are drawn in evaluation: temperature, max_tokens ...
+    [[judges]]                   # name, config, weight, use = "train" | "eval" | "both"
+    [recipe]                     # loop settings that suit this suite
+
+A row is one JSON object a line: `id`; `messages`, or `prompt` for a single user message; and, where judges need
+them, `tools`, `target`, `reference`, `schema`; `cluster` for rows that are not independent; `metadata`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StrictStr, model_validator
+
+from harness.config import read_toml
+from harness.errors import ConfigError
+from harness.plugins import validate
+from harness.protocols import JudgeUse, Progress, SilentProgress, Suite
+from harness.specs import Config, SuiteSpec
+from harness.types import Prompt, Role, Sampling
+
+MANIFEST = "suite.toml"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+# ---------------------------------------------------------------- what the files may say
+
+
+class _Sampling(Config):
+    temperature: float = Field(default=0.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=0)
+    min_p: Share = 0.0
+    max_tokens: int = Field(default=256, ge=1)
+    constrained: bool = False
+
+
+class _Judge(Config):
+    name: str
+    config: dict[str, Any] = Field(default_factory=dict)
+    weight: float = Field(default=1.0, gt=0)
+    use: Literal["train", "eval", "both"] = "both"
+
+
+class _Head(Config):
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    version: StrictStr
+    role: Role
+    summary: str
+    license: str
+    items: str | None = None
+    train: str | None = None
+    builder: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
+    options: dict[str, Any] = Field(default_factory=dict)
+    margin: float = Field(default=0.05, gt=0, le=1)
+    anchor_margin: float = Field(default=0.075, gt=0, le=1)
+    floor: Share | None = None
+    sampling: _Sampling = _Sampling()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> _Head:
+        if (self.items is None) == (self.builder is None):
+            raise ValueError("give either items (a file of rows) or builder (a function), and not both")
+        if self.builder is None and self.options:
+            raise ValueError("options are for a builder, and there is none")
+        if self.builder is not None and self.train is not None:
+            raise ValueError("train is a file of rows; a builder makes its own")
+        return self
+
+
+class _Manifest(Config):
+    suite: _Head
+    judges: list[_Judge]
+    recipe: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _can_be_evaluated(self) -> _Manifest:
+        if all(judge.use == "train" for judge in self.judges):
+            raise ValueError('no judge is for evaluation: give one use = "eval" or "both"')
+        return self
+
+
+class _Message(Config):
+    model_config = ConfigDict(extra="allow")
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+
+
+class _Tool(Config):
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class _Row(Config):
+    id: str = Field(min_length=1)
+    messages: list[_Message] = Field(default_factory=list)
+    prompt: str | None = Field(default=None, min_length=1)
+    tools: list[_Tool] = Field(default_factory=list)
+    target: Any = None
+    reference: str | None = None
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+    cluster: str | None = None
+    metadata: dict[str, StrictStr] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> _Row:
+        if bool(self.messages) == (self.prompt is not None):
+            raise ValueError("give either messages or prompt, and not both")
+        if self.messages and self.messages[-1].role not in ("user", "tool"):
+            raise ValueError("the last message must come from the user or a tool, or there is nothing to answer")
+        return self
+
+    def to_prompt(self) -> Prompt:
+        messages = [message.model_dump() for message in self.messages]
+        return Prompt(
+            id=self.id,
+            messages=tuple(messages) or ({"role": "user", "content": self.prompt},),
+            tools=_json([tool.model_dump() for tool in self.tools]) if self.tools else "",
+            target=_json(self.target) if "target" in self.model_fields_set else "",
+            reference=self.reference,
+            schema=_json(self.schema_) if self.schema_ is not None else "",
+            cluster=self.cluster or self.id,
+            metadata=self.metadata,
+        )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+# ---------------------------------------------------------------- loading
+
+
+def load_suite(folder: Path, progress: Progress | None = None) -> Suite:
+    """The suite in `folder`, rows and all.
+
+    Raises ConfigError naming the file, the line or field, the value and a remedy: for a manifest or row that does
+    not say something valid, an id used twice, a row that is both trained on and held out, or an empty suite.
+    """
+    manifest = _read_manifest(folder)
+    head = manifest.suite
+    where = str(folder / MANIFEST)
+    if head.builder is not None:
+        train, items = _run_builder(head.builder, head.options, progress or SilentProgress(), where)
+    else:
+        train = _read_rows(folder / head.train) if head.train else ()
+        items = _read_rows(folder / str(head.items))
+    _check_items(train, items, where)
+    return Suite(
+        name=head.name,
+        version=head.version,
+        role=head.role,
+        items=items,
+        train=train,
+        judges=tuple(JudgeUse(judge.name, judge.config, judge.weight, judge.use) for judge in manifest.judges),
+        sampling=Sampling(**head.sampling.model_dump()),
+        summary=head.summary,
+        license=head.license,
+        margin=head.margin,
+        anchor_margin=head.anchor_margin,
+        floor=head.floor,
+        recipe=manifest.recipe,
+    )
+
+
+def folder_spec(folder: Path) -> SuiteSpec:
+    """The spec of a suite folder, for a plugin's `harness_register_suites`. Reads the manifest, not the rows."""
+    head = _read_manifest(folder).suite
+    return SuiteSpec(head.name, head.summary, lambda config, context: load_suite(folder, context.progress))
+
+
+def _read_manifest(folder: Path) -> _Manifest:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ConfigError(f"no {MANIFEST} here", where=str(folder), remedy="Give the folder of a suite.")
+    return validate(_Manifest, read_toml(path), where=str(path))
+
+
+def _read_rows(path: Path) -> tuple[Prompt, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise ConfigError("no such file", where=str(path), remedy=f"Name an existing file in {MANIFEST}.") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not UTF-8: {error}", where=str(path), remedy="Save it as UTF-8.") from None
+    prompts: dict[str, Prompt] = {}
+    seen: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            what = f"not JSON: {error.msg} at character {error.pos}"
+            raise ConfigError(what, where=where, remedy="Write one JSON object a line.") from None
+        if not isinstance(value, dict):
+            what = f"a row is a JSON object, not {type(value).__name__}"
+            raise ConfigError(what, where=where, remedy="Write one JSON object a line.")
+        prompt = validate(_Row, value, where=where).to_prompt()
+        if prompt.id in prompts:
+            raise ConfigError(
+                f"id {prompt.id!r} is also that of line {seen[prompt.id]}",
+                where=where,
+                remedy="Give every row its own id.",
+            )
+        prompts[prompt.id], seen[prompt.id] = prompt, number
+    return tuple(prompts.values())
+
+
+def _run_builder(
+    path: str, options: Mapping[str, Any], progress: Progress, where: str
+) -> tuple[tuple[Prompt, ...], tuple[Prompt, ...]]:
+    module_name, _, name = path.partition(":")
+    try:
+        builder = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"builder {path!r} cannot be imported ({error})", where=where, remedy="Install the package that holds it."
+        ) from error
+    try:
+        inspect.signature(builder).bind(progress=progress, **options)
+    except TypeError as error:
+        raise ConfigError(
+            f"builder {path!r} does not take these options: {error}", where=where, remedy="Correct [suite.options]."
+        ) from None
+    train, items = builder(progress=progress, **options)
+    for prompts in (train, items):
+        _check_unique(prompts, where)
+    return tuple(train), tuple(items)
+
+
+# ---------------------------------------------------------------- checks
+
+
+def _check_unique(prompts: Sequence[Prompt], where: str) -> None:
+    seen: set[str] = set()
+    for prompt in prompts:
+        if prompt.id in seen:
+            raise ConfigError(
+                f"the builder made id {prompt.id!r} twice", where=where, remedy="Give every prompt its own id."
+            )
+        seen.add(prompt.id)
+
+
+def _check_items(train: Sequence[Prompt], items: Sequence[Prompt], where: str) -> None:
+    if not items:
+        raise ConfigError("the suite holds out no items", where=where, remedy="Add rows to evaluate on.")
+    by_id = {prompt.id: prompt for prompt in train}
+    by_hash = {prompt.hash: prompt for prompt in train}
+    for item in items:
+        if twin := by_id.get(item.id) or by_hash.get(item.hash):
+            what = f"item {item.id!r} is trained on, as {twin.id!r}"
+            raise ConfigError(what, where=where, remedy="Take it out of one side; what is evaluated must be held out.")

@@ -1,0 +1,60 @@
+"""The built-in judges, all of them rules: the same text gets the same verdict for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from harness.hookspecs import hookimpl
+from harness.protocols import Judge, RunContext
+from harness.specs import JudgeSpec, NoConfig
+from harness_judges.settings import ExactConfig, LengthConfig, RegexConfig, RepetitionConfig, ToolCallConfig
+
+
+def _tool_call(config: ToolCallConfig, context: RunContext) -> Judge:
+    from harness_judges.tool_call.judge import tool_call_judge
+
+    return tool_call_judge(config)
+
+
+def _json_schema(config: NoConfig, context: RunContext) -> Judge:
+    from harness_judges.json_schema import json_schema_judge
+
+    return json_schema_judge()
+
+
+def _exact(config: ExactConfig, context: RunContext) -> Judge:
+    from harness_judges.text import exact_judge
+
+    return exact_judge(config)
+
+
+def _regex(config: RegexConfig, context: RunContext) -> Judge:
+    from harness_judges.text import regex_judge
+
+    return regex_judge(config)
+
+
+def _length(config: LengthConfig, context: RunContext) -> Judge:
+    from harness_judges.heuristics import length_judge
+
+    return length_judge(config)
+
+
+def _repetition(config: RepetitionConfig, context: RunContext) -> Judge:
+    from harness_judges.heuristics import repetition_judge
+
+    return repetition_judge(config)
+
+
+@hookimpl
+def harness_register_judges() -> Iterable[JudgeSpec]:
+    return [
+        JudgeSpec("tool_call", "Are these the calls that were due?", _tool_call, ToolCallConfig, deterministic=True),
+        JudgeSpec("json_schema", "Is this JSON that satisfies the schema?", _json_schema, deterministic=True),
+        JudgeSpec("exact", "Is this one of the acceptable answers?", _exact, ExactConfig, deterministic=True),
+        JudgeSpec("regex", "Does the pattern match?", _regex, RegexConfig, deterministic=True),
+        JudgeSpec("length", "Is the length within bounds?", _length, LengthConfig, deterministic=True),
+        JudgeSpec(
+            "repetition", "How free of repeated n-grams is this?", _repetition, RepetitionConfig, deterministic=True
+        ),
+    ]

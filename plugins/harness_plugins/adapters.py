@@ -1,0 +1,112 @@
+"""Models and PEFT adapters: load, start, save, probe."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from harness.checkpoints import seal_checkpoint
+from harness.errors import AssetError, ConfigError, HarnessError, did_you_mean
+from harness.protocols import ModelRef
+from harness.types import AdapterCheckpoint, Probe
+from harness_plugins.shared_prefix import token_logps
+
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+
+PROBE_TOKENS = 512
+"""Length of a probe: enough to tell two adapters apart, short enough to cost nothing."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars and no advice from transformers: the run has its own display. Errors still show."""
+    chatty = transformers.utils.logging
+    bars, level = chatty.is_progress_bar_enabled(), chatty.get_verbosity()
+    chatty.disable_progress_bar()
+    chatty.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        chatty.set_verbosity(level)
+        if bars:
+            chatty.enable_progress_bar()
+
+
+def load_base(path: Path, dtype: str) -> PreTrainedModel:
+    """The model in that folder, on the CPU, with SDPA attention. Raises AssetError when it cannot be loaded."""
+    try:
+        with quiet():
+            return AutoModelForCausalLM.from_pretrained(
+                path, dtype=DTYPES[dtype], attn_implementation="sdpa", local_files_only=True
+            )
+    except (OSError, ValueError) as error:
+        raise AssetError(f"the model cannot be loaded ({error})", where=str(path)) from error
+
+
+def start_adapter(
+    base: PreTrainedModel, settings: Mapping[str, Any], *, parent: AdapterCheckpoint | None, model: ModelRef, seed: int
+) -> peft.PeftModel:
+    """`base` with a trainable adapter: the parent's, or where there is none a new one from `settings`.
+
+    `settings` is a PEFT config, its own fields and `peft_type`; equal seeds give equal weights. Raises ConfigError
+    when PEFT refuses it, and HarnessError when the parent was trained on another model.
+    """
+    if parent is None:
+        config = peft_config(settings)
+        transformers.set_seed(seed)
+        try:
+            return peft.get_peft_model(base, config)
+        except (ValueError, TypeError, NotImplementedError) as error:
+            raise ConfigError(f"PEFT refuses it ({error})", where="adapter") from error
+    if parent.base != model.fingerprint:
+        raise HarnessError(
+            f"the parent adapter belongs to another model (fingerprint {parent.base[:12]}, not {model.fingerprint[:12]})",
+            where=str(parent.path),
+            remedy=f"Train from an adapter of {model.name}, or from none.",
+        )
+    return peft.PeftModel.from_pretrained(base, parent.path, is_trainable=True, local_files_only=True)
+
+
+def peft_config(settings: Mapping[str, Any]) -> peft.PeftConfig:
+    """The PEFT config of an `[adapter]` table. Raises ConfigError naming the field that is wrong."""
+    kinds = {str(kind.value): config for kind, config in peft.PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+    fields = dict(settings)
+    kind = str(fields.pop("peft_type", "")).upper()
+    if kind not in kinds:
+        raise ConfigError(f"peft_type {kind!r} is unknown", where="adapter", remedy=did_you_mean(kind, list(kinds)))
+    known = list(kinds[kind].__dataclass_fields__)
+    for name in fields:
+        if name not in known:
+            raise ConfigError(f"{kind} has no field {name!r}", where="adapter", remedy=did_you_mean(name, known))
+    try:
+        return kinds[kind](**{"task_type": "CAUSAL_LM", **fields})
+    except (ValueError, TypeError, ImportError) as error:
+        raise ConfigError(f"PEFT refuses it ({error})", where="adapter") from error
+
+
+def save_adapter(
+    model: peft.PeftModel, out: Path, *, base: str, probe_token_ids: Sequence[int] | None
+) -> AdapterCheckpoint:
+    """Write and seal the adapter, with the model's view of `probe_token_ids` as its probe."""
+    model.save_pretrained(out, safe_serialization=True)
+    (out / "README.md").unlink(missing_ok=True)  # a model card of blanks
+    return seal_checkpoint(out, base=base, probe=probe(model, probe_token_ids) if probe_token_ids else None)
+
+
+@torch.no_grad()
+def probe(model: Any, token_ids: Sequence[int]) -> Probe:
+    """Teacher-forced log-probabilities, at temperature 1, of all of at most 512 tokens but the first."""
+    ids = tuple(token_ids[:PROBE_TOKENS])
+    model.eval()
+    inputs = torch.tensor([ids], device=model.device)
+    logits_T_V = model(input_ids=inputs[:, :-1], use_cache=False).logits[0]
+    logps_T = token_logps(logits_T_V, inputs[0, 1:])
+    return Probe(ids, tuple(logps_T.tolist()))

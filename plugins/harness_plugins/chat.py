@@ -1,0 +1,188 @@
+"""From prompts to token ids and back, in one place, so that sampling, training and evaluation see the same ids."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import AssetError, HarnessError
+from harness.tools import render_tools
+from harness.types import Prompt, Sampling, digest
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+# Rendered into the fingerprint: a change in how tools are shown must make old and new evaluations incomparable.
+_SAMPLE_TOOLS = json.dumps(
+    [
+        {
+            "name": "f",
+            "description": "Does f.",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "a": {"type": "array", "items": {"enum": ["x", 1]}, "description": "What a is."},
+                    "b": {"type": "object", "properties": {"c": {"type": ["integer", "null"]}}},
+                },
+                "required": ["a"],
+            },
+        }
+    ]
+)
+
+
+def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer saved in a model folder. Raises AssetError when there is none."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(path))
+    except (OSError, ValueError) as error:
+        raise AssetError(
+            f"no tokenizer can be loaded ({str(error).splitlines()[0]})",
+            where=str(path),
+            remedy="Save one into the model folder with save_pretrained.",
+        ) from None
+
+
+def load_generation_config(path: Path) -> GenerationConfig | None:
+    """The generation config saved in a model folder, None when it has none."""
+    from transformers import GenerationConfig
+
+    return GenerationConfig.from_pretrained(str(path)) if (path / "generation_config.json").is_file() else None
+
+
+# ---------------------------------------------------------------- prompts
+
+
+def render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
+    """Token ids of the chat with its tools, up to and including the header of the answer.
+
+    A chat template that knows tools is given them; for any other, `harness.tools.render_tools` writes them into the
+    system message. Raises HarnessError when there is no template or it refuses the chat.
+    """
+    import jinja2
+
+    messages = [dict(message) for message in prompt.messages]
+    tools = json.loads(prompt.tools) if prompt.tools else None
+    if tools and not _knows_tools(tokenizer):
+        messages, tools = _with_tools_as_text(messages, prompt), None
+    wrapped = [{"type": "function", "function": tool} for tool in tools] if tools else None
+    _template(tokenizer, has_tools=wrapped is not None)
+    try:
+        return list(
+            tokenizer.apply_chat_template(messages, tools=wrapped, add_generation_prompt=True, return_dict=False)
+        )
+    except (jinja2.TemplateError, TypeError, KeyError) as error:
+        raise HarnessError(
+            f"the model's chat template refuses this chat ({error})",
+            where=f"prompt {prompt.id}",
+            remedy="Use roles and an order of messages that the model was trained with.",
+        ) from None
+
+
+def _with_tools_as_text(messages: list[dict[str, Any]], prompt: Prompt) -> list[dict[str, Any]]:
+    text = render_tools(prompt.tools)
+    if not messages or messages[0]["role"] != "system":
+        return [{"role": "system", "content": text}, *messages]
+    return [{**messages[0], "content": f"{text}\n\n{messages[0]['content']}"}, *messages[1:]]
+
+
+def _template(tokenizer: PreTrainedTokenizerBase, *, has_tools: bool) -> str:
+    """Source of the chat template that applies (a tokenizer may carry a second one for tools)."""
+    try:
+        return tokenizer.get_chat_template(tools=[{}] if has_tools else None)
+    except ValueError:
+        raise HarnessError(
+            "the tokenizer has no chat template",
+            where=str(tokenizer.name_or_path),
+            remedy="Use an instruct model, or put a chat_template.jinja into the model folder.",
+        ) from None
+
+
+def _knows_tools(tokenizer: PreTrainedTokenizerBase) -> bool:
+    return "tools" in _template(tokenizer, has_tools=True)
+
+
+def rendering_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+    """sha256 (hex) of what decides how a prompt is shown to the model: chat template and the rendering of tools."""
+    parts = [_template(tokenizer, has_tools=False), _template(tokenizer, has_tools=True), render_tools(_SAMPLE_TOOLS)]
+    return digest(parts)
+
+
+# ---------------------------------------------------------------- completions
+
+
+def encode_completion(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of an answer, closed by the end-of-turn token."""
+    return [*tokenizer.encode(text, add_special_tokens=False), end_of_turn_id(tokenizer)]
+
+
+def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """Text of an answer, without special tokens."""
+    return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that the chat template writes after an answer, else the tokenizer's end-of-sequence token.
+
+    They differ for some families (Gemma ends a turn with `<end_of_turn>` and a text with `<eos>`), and a model that is
+    trained to end with the wrong one talks on.
+    """
+    mark = "end of turn mark"
+    chat = [{"role": "user", "content": "q"}, {"role": "assistant", "content": mark}]
+    _template(tokenizer, has_tools=False)
+    rendered = str(tokenizer.apply_chat_template(chat, tokenize=False))
+    tail = tokenizer.encode(rendered.rpartition(mark)[2].lstrip(), add_special_tokens=False)
+    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    if tail and tail[0] in special:
+        return int(tail[0])
+    if tokenizer.eos_token_id is None:
+        raise HarnessError(
+            "neither the chat template nor the tokenizer names a token that ends an answer",
+            where=str(tokenizer.name_or_path),
+            remedy="Set eos_token in tokenizer_config.json.",
+        )
+    return int(tokenizer.eos_token_id)
+
+
+def stop_ids(tokenizer: PreTrainedTokenizerBase, generation_config: GenerationConfig | None) -> frozenset[int]:
+    """Every token that ends an answer: those of the template, the tokenizer and the generation config."""
+    named = generation_config.eos_token_id if generation_config is not None else None
+    several = named if isinstance(named, list) else [named]
+    ids = {end_of_turn_id(tokenizer), tokenizer.eos_token_id, *several}
+    return frozenset(int(i) for i in ids if i is not None)
+
+
+# ---------------------------------------------------------------- limits and schemas
+
+
+def completion_budget(prompt: Prompt, prompt_tokens: int, sampling: Sampling, context: int) -> int:
+    """How many tokens the answer may have: `max_tokens`, less what the context of `context` tokens leaves no room for.
+
+    Raises HarnessError when the prompt alone fills the context.
+    """
+    if prompt_tokens >= context:
+        raise HarnessError(
+            f"the prompt has {prompt_tokens} tokens and the context holds {context}",
+            where=f"prompt {prompt.id}",
+            remedy="Shorten or drop the prompt, or raise the generator's context if the model allows.",
+        )
+    return min(sampling.max_tokens, context - prompt_tokens)
+
+
+def constraint_schema(prompt: Prompt) -> Mapping[str, Any]:
+    """The JSON Schema that a constrained answer must satisfy. Raises HarnessError when the prompt implies none."""
+    from harness.tools import answer_schema
+
+    if prompt.schema:
+        return dict(json.loads(prompt.schema))
+    if prompt.tools:
+        return answer_schema(prompt.tools)
+    raise HarnessError(
+        "constrained sampling needs a schema or tools",
+        where=f"prompt {prompt.id}",
+        remedy="Give the prompt a `schema`, or switch `constrained` off.",
+    )

@@ -1,0 +1,86 @@
+"""Settings of the built-in objectives and updaters. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from harness.specs import Config
+
+# ---------------------------------------------------------------- objectives
+
+
+class ClippedConfig(Config):
+    """A policy-gradient loss with a clipped ratio."""
+
+    clip_low: float = Field(default=0.2, ge=0, le=1)
+    """The ratio's gradient stops below 1 - clip_low (where the advantage is negative)."""
+    clip_high: NonNegativeFloat = 0.2
+    """The ratio's gradient stops above 1 + clip_high (where the advantage is positive)."""
+    kl_coef: NonNegativeFloat = 0.0
+    """Weight of the penalty for leaving the updater's reference policy."""
+
+
+class DapoConfig(ClippedConfig):
+    """As above, with the higher upper clip of the DAPO paper."""
+
+    clip_high: NonNegativeFloat = 0.28
+
+
+# ---------------------------------------------------------------- updaters
+
+
+class TrainingConfig(Config):
+    """What every updater that trains an adapter can be told."""
+
+    epochs: PositiveInt = 1
+    """Passes over the training data."""
+    learning_rate: PositiveFloat
+    lr_scheduler_type: Literal["constant", "linear", "cosine"] = "constant"
+    """What the learning rate does after the warm-up."""
+    warmup_steps: NonNegativeFloat = 0.0
+    """Optimizer steps of linear warm-up; below 1 it is a share of all steps."""
+    max_grad_norm: NonNegativeFloat = 1.0
+    """Gradients are scaled down to this norm; 0 leaves them as they are."""
+    weight_decay: NonNegativeFloat = 0.0
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
+    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
+    max_tokens_per_row: NonNegativeInt = 1024
+    """Budget of a packed row, the unit of a forward pass: more uses more memory and spends more on masked attention.
+    0 computes every sequence alone."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """Of the frozen base model. The adapter is trained in float32."""
+
+
+class SftConfig(TrainingConfig):
+    """Supervised fine-tuning on the completions that the judges accept."""
+
+    objective: str = "nll"
+    objective_config: dict[str, Any] = Field(default_factory=dict)
+    learning_rate: PositiveFloat = 1e-3
+    epochs: PositiveInt = 2
+    batch: PositiveInt = 8
+    """Completions per optimizer step."""
+    min_reward: float = Field(default=1.0, ge=0, le=1)
+    """A completion is trained on when its reward is at least this; an unscored one never is."""
+
+
+class GroupConfig(TrainingConfig):
+    """Reinforcement learning on groups: completions are compared with their siblings."""
+
+    objective: str = "grpo"
+    objective_config: dict[str, Any] = Field(default_factory=dict)
+    learning_rate: PositiveFloat = 3e-4
+    groups_per_step: PositiveInt = 8
+    """Prompts per optimizer step."""
+    baseline: Literal["mean", "leave_one_out"] = "mean"
+    scale: Literal["group", "batch", "none"] = "group"
+    """What a reward's distance from the baseline is divided by: see `harness.advantages`."""
+    old_logps: Literal["sampler", "recompute"] = "sampler"
+    """The policy that sampled, as the sampler recorded it or as the trainer computes it before the first step. They
+    differ by the arithmetic of two engines, which `recompute` takes out of the ratio at the cost of a forward pass."""
+    reference: Literal["none", "base", "parent"] = "none"
+    """The policy that `kl_coef` of the objective holds to: the base model, or the adapter that training starts from."""
+    mask_truncated: bool = False
+    """Leave out completions that ran into the token limit: they still count in the baseline, but are not trained on."""

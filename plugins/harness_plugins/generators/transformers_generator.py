@@ -1,0 +1,171 @@
+"""A generator over a plain transformers model: runs wherever torch does, and needs no engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from harness.errors import AssetError, ConfigError, HarnessError
+from harness.protocols import ModelRef, RunContext
+from harness.types import BASE_POLICY, AdapterCheckpoint, Completion, Group, Prompt, Sampling
+from harness_plugins import chat
+from harness_plugins.configs_generators import TransformersConfig
+from harness_plugins.generators.constrained import SchemaGrammars
+from harness_plugins.generators.decoding import Row, decode_rows
+from harness_plugins.generators.sampling import uniforms
+
+NAME = "transformers"
+
+
+class TransformersGenerator:
+    """Samples with its own loop, so that a completion depends on its seed, prompt id and index and on nothing else.
+
+    Up to the arithmetic, that is: in bfloat16 a matrix product depends on the batch's shape in the last bit, and a
+    near-tie between two tokens can fall the other way.
+    """
+
+    def __init__(self, config: TransformersConfig, context: RunContext) -> None:
+        self._model_ref, self._progress = context.require_model(), context.progress
+        self._batch_size = config.batch_size
+        self._tokenizer = chat.load_tokenizer(self._model_ref.path)
+        self._base = _load_model(self._model_ref, config)
+        self._stop_ids = chat.stop_ids(self._tokenizer, self._base.generation_config)
+        self._context = int(self._base.config.get_text_config().max_position_embeddings)
+        self._served: PreTrainedModel = self._base
+        self._version = BASE_POLICY
+        self._grammars: SchemaGrammars | None = None
+
+    # ------------------------------------------------------------ sampling
+
+    def generate(self, prompts: Sequence[Prompt], *, n: int, sampling: Sampling, seed: int) -> list[Group]:
+        """Raises HarnessError when a prompt fills the context or, if constrained, has no schema that can be followed."""
+        ids = [chat.render(self._tokenizer, prompt) for prompt in prompts]
+        rows = [self._rows(prompt, len(p), n, sampling, seed) for prompt, p in zip(prompts, ids, strict=True)]
+        # Like lengths together: the shorter prompts of a batch are padded to its longest.
+        order = sorted(((p, g) for p in range(len(prompts)) for g in range(n)), key=lambda pg: (-len(ids[pg[0]]), pg))
+        started, tokens = time.perf_counter(), 0
+        with self._progress.task("generate", total=len(order)) as advance:
+
+            def on_done(row: Row) -> None:
+                nonlocal tokens
+                tokens += len(row.ids)
+                advance(1, tokens_per_s=tokens / (time.perf_counter() - started))
+
+            for start in range(0, len(order), self._batch_size):
+                batch = order[start : start + self._batch_size]
+                slots = list(dict.fromkeys(p for p, _ in batch))
+                for p, g in batch:
+                    rows[p][g].slot = slots.index(p)
+                decode_rows(
+                    self._served,
+                    [ids[p] for p in slots],
+                    [rows[p][g] for p, g in batch],
+                    sampling=sampling,
+                    stop_ids=self._stop_ids,
+                    pad_id=self._pad_id,
+                    on_done=on_done,
+                )
+        return [self._group(*parts, sampling) for parts in zip(prompts, ids, rows, strict=True)]
+
+    def _rows(self, prompt: Prompt, length: int, n: int, sampling: Sampling, seed: int) -> list[Row]:
+        budget = chat.completion_budget(prompt, length, sampling, self._context)
+        matcher = self._grammar().matcher(prompt) if sampling.constrained else None
+        return [
+            Row(0, budget, uniforms(seed, prompt.id, g, budget), matcher.copy() if matcher else None) for g in range(n)
+        ]
+
+    def _group(self, prompt: Prompt, ids: list[int], rows: list[Row], sampling: Sampling) -> Group:
+        completions = tuple(
+            Completion(
+                chat.decode(self._tokenizer, row.ids),
+                tuple(row.ids),
+                tuple(row.logps),
+                "stop" if row.stopped else "length",
+            )
+            for row in rows
+        )
+        return Group(prompt, tuple(ids), completions, self._version, sampling, NAME)
+
+    def _grammar(self) -> SchemaGrammars:
+        if self._grammars is None:  # reading the vocabulary takes a second, so only when asked for
+            vocab_size = self._base.get_output_embeddings().weight.shape[0]
+            self._grammars = SchemaGrammars(self._tokenizer, vocab_size=vocab_size, stop_ids=sorted(self._stop_ids))
+        return self._grammars
+
+    @property
+    def _pad_id(self) -> int:
+        return min(self._stop_ids) if self._tokenizer.pad_token_id is None else int(self._tokenizer.pad_token_id)
+
+    # ------------------------------------------------------------ policies
+
+    def load_adapter(self, checkpoint: AdapterCheckpoint | None) -> None:
+        """Raises HarnessError when the adapter belongs to another model or its kind cannot be served here."""
+        version = checkpoint.version if checkpoint else BASE_POLICY
+        if version == self._version:
+            return
+        self._unload()
+        if checkpoint is not None:
+            self._load(checkpoint)
+        self._version = version
+
+    def _load(self, checkpoint: AdapterCheckpoint) -> None:
+        from peft import PeftConfig, PeftModel
+
+        if checkpoint.base != self._model_ref.fingerprint:
+            raise HarnessError(
+                f"the adapter was trained on another model than {self._model_ref.name}",
+                where=str(checkpoint.path),
+                remedy="Name the model that it was trained on with --model.",
+            )
+        if PeftConfig.from_pretrained(str(checkpoint.path)).is_prompt_learning:
+            raise HarnessError(
+                "prompt-learning adapters cannot be served by this generator",
+                where=str(checkpoint.path),
+                remedy="Train an adapter that changes weights, such as LORA.",
+            )
+        self._served = PeftModel.from_pretrained(self._base, str(checkpoint.path)).eval()
+
+    def _unload(self) -> None:
+        if self._served is not self._base:
+            self._base = self._served.unload()  # puts back the very modules that were wrapped
+            self._served, self._version = self._base, BASE_POLICY
+
+    @torch.inference_mode()
+    def score_tokens(self, token_ids: Sequence[int]) -> tuple[float, ...]:
+        ids_1_T = torch.tensor([list(token_ids)], device=self._served.device)
+        logits_T_V = self._served(input_ids=ids_1_T).logits[0, :-1].float()
+        logps_T = torch.log_softmax(logits_T_V, dim=-1).gather(1, ids_1_T[0, 1:, None]).squeeze(1)
+        return tuple(logps_T.tolist())
+
+    def close(self) -> None:
+        self._unload()
+        del self._served, self._base
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _load_model(model: ModelRef, config: TransformersConfig) -> PreTrainedModel:
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
+    try:
+        loaded = AutoModelForCausalLM.from_pretrained(str(model.path), dtype=getattr(torch, config.dtype))
+    except (OSError, ValueError) as error:
+        raise AssetError(
+            f"the model cannot be loaded ({str(error).splitlines()[0]})",
+            where=str(model.path),
+            remedy="Give a transformers model folder with safetensors.",
+        ) from None
+    try:
+        return loaded.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"no device {device!r} here ({str(error).splitlines()[0]})",
+            where="generator transformers",
+            remedy="Set device to auto.",
+        ) from None
+
+
+def create_transformers(config: TransformersConfig, context: RunContext) -> TransformersGenerator:
+    return TransformersGenerator(config, context)

@@ -1,0 +1,163 @@
+"""Reinforcement learning from groups: completions that did better than their siblings become likelier."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.advantages import GroupAdvantages, group_advantages
+from harness.errors import ConfigError, HarnessError
+from harness.plugins import make_objective
+from harness.protocols import Objective, RunContext
+from harness.types import AdapterCheckpoint, Completion, ScoredGroup, Update
+from harness_plugins.configs_training import GroupConfig
+from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step
+
+
+class GroupUpdater:
+    """Trains on the groups that hold a signal, with advantages relative to each group."""
+
+    def __init__(self, config: GroupConfig, context: RunContext, *, objective: Objective | None = None) -> None:
+        self.config = config
+        self.context = context
+        self.objective = objective or make_objective(config.objective, config.objective_config, context)
+        kl_coef = getattr(self.objective, "kl_coef", None)
+        if kl_coef is not None and (kl_coef > 0) != (config.reference != "none"):
+            raise ConfigError(
+                f"reference = {config.reference!r} does not go with kl_coef = {kl_coef} of the objective",
+                where="group",
+                remedy="Set reference to 'base' or 'parent' with kl_coef > 0, and to 'none' without.",
+            )
+
+    def update(
+        self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, out: Path, seed: int
+    ) -> Update:
+        from harness_plugins.fitting import fit_adapter
+
+        temperature = require_unbiased_sampling(groups)
+        max_completion = max(group.group.sampling.max_tokens for group in groups)
+        relative = group_advantages(
+            [group.rewards for group in groups], baseline=self.config.baseline, scale=self.config.scale
+        )
+        training_groups = self.training_groups(groups, relative)
+        if not training_groups:
+            raise HarnessError(
+                f"no group has signal: in each of {len(groups)} all rewards are equal, or fewer than two completions "
+                "are scored and fit to train on",
+                where="group",
+                remedy="Use prompts that are neither too easy nor too hard, more completions, or finer rewards.",
+            )
+
+        def plan_steps(model: Any, max_tokens: int) -> list[TrainingStep]:
+            known = self.with_logps(model, training_groups, temperature, max_tokens)
+            random_order = random.Random(seed)
+            size = self.config.groups_per_step
+            steps = []
+            for _ in range(self.config.epochs):
+                order = random_order.sample(known, len(known))
+                for start in range(0, len(order), size):
+                    step_groups = order[start : start + size]
+                    steps.append(make_step(step_groups, max_completion=max_completion, max_tokens=max_tokens))
+            return steps
+
+        unscored = sum(reward is None for group in groups for reward in group.rewards)
+        return fit_adapter(
+            self.context,
+            self.config,
+            self.objective,
+            plan_steps,
+            parent=parent,
+            out=out,
+            seed=seed,
+            temperature=temperature,
+            probe_token_ids=most_telling_sequence(training_groups),
+            metrics={
+                "update/groups": float(len(groups)),
+                "update/groups_without_signal": float(relative.signal_P.count(False)),
+                "update/unscored": float(unscored),
+                "update/completions": float(sum(len(group.completions) for group in training_groups)),
+            },
+        )
+
+    def training_groups(self, groups: Sequence[ScoredGroup], relative: GroupAdvantages) -> list[TrainingGroup]:
+        """The completions to train on, by group. Groups without signal, or with none left, are not among them."""
+        result = []
+        for scored, advantages_G, signal in zip(groups, relative.advantages_P_G, relative.signal_P, strict=True):
+            if not signal:
+                continue
+            kept = tuple(
+                TrainingCompletion(completion.token_ids, advantage, self.sampler_logps(completion, scored))
+                for completion, advantage in zip(scored.group.completions, advantages_G, strict=True)
+                if advantage is not None and completion.token_ids
+                if not (self.config.mask_truncated and completion.finish_reason == "length")
+            )
+            if kept:
+                result.append(TrainingGroup(scored.group.prompt_token_ids, kept))
+        return result
+
+    def sampler_logps(self, completion: Completion, scored: ScoredGroup) -> tuple[float, ...] | None:
+        if self.config.old_logps == "recompute":
+            return None
+        if completion.logprobs is None or len(completion.logprobs) != len(completion.token_ids):
+            raise HarnessError(
+                f"a completion of prompt {scored.group.prompt.id} has no log-probability for each of its tokens",
+                where="group",
+                remedy="Set old_logps = 'recompute', or train on samples of a generator that records them.",
+            )
+        return completion.logprobs
+
+    def with_logps(
+        self, model: Any, groups: list[TrainingGroup], temperature: float, max_tokens: int
+    ) -> list[TrainingGroup]:
+        """The groups with the log-probs that the objective needs and that the samples do not hold."""
+        from harness_plugins.training import with_logps
+
+        options: dict[str, Any] = {
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+            "progress": self.context.progress,
+        }
+        if self.config.old_logps == "recompute":
+            groups = with_logps(model, groups, "old_logps", **options)
+        if self.config.reference == "base":
+            with model.disable_adapter():
+                groups = with_logps(model, groups, "ref_logps", **options)
+        elif self.config.reference == "parent":
+            groups = with_logps(model, groups, "ref_logps", **options)
+        return groups
+
+
+def require_unbiased_sampling(groups: Sequence[ScoredGroup]) -> float:
+    """The temperature that all groups were sampled at.
+
+    Raises HarnessError where the recorded log-probabilities are not those of the policy that is trained.
+    """
+    if not groups:
+        raise HarnessError("there are no groups to train on", where="group")
+    temperatures = {scored.group.sampling.temperature for scored in groups}
+    if len(temperatures) > 1 or min(temperatures) <= 0:
+        raise HarnessError(
+            f"groups must share one temperature above 0, not {sorted(temperatures)}",
+            where="group",
+            remedy="Sample all training groups at temperature 1.",
+        )
+    for scored in groups:
+        sampling = scored.group.sampling
+        if sampling.top_p < 1 or sampling.top_k > 0 or sampling.min_p > 0 or sampling.constrained:
+            raise HarnessError(
+                f"prompt {scored.group.prompt.id} was sampled from a truncated distribution (top_p {sampling.top_p}, "
+                f"top_k {sampling.top_k}, min_p {sampling.min_p}, constrained {sampling.constrained}), which biases "
+                "the importance ratio",
+                where="group",
+                remedy="Sample training groups with top_p = 1, top_k = 0, min_p = 0, constrained = false.",
+            )
+    return temperatures.pop()
+
+
+def most_telling_sequence(groups: Sequence[TrainingGroup]) -> tuple[int, ...]:
+    """Prompt and completion with the largest advantage either way: where the update shows most."""
+    pairs = [(group, completion) for group in groups for completion in group.completions]
+    group, completion = max(pairs, key=lambda pair: abs(pair[1].advantage or 0.0))
+    return group.prompt_token_ids + completion.token_ids

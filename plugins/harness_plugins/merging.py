@@ -1,0 +1,39 @@
+"""Base model and adapter as one plain model folder, for engines that are faster without adapters."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import peft
+
+from harness.errors import AssetError
+from harness_plugins.adapters import DTYPES, load_base, quiet
+
+COMPANIONS = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "added_tokens.json", "*.jinja")
+"""Files of a model folder that do not change with its weights."""
+
+
+def merge_adapter(base: Path, adapter: Path, out: Path, dtype: str = "bfloat16") -> None:
+    """Write the model `base` + `adapter` to the folder `out`: safetensors, config and tokenizer files.
+
+    The delta is added in fp32 and the sum is rounded to `dtype` (bfloat16, float16 or float32) once: merging in bf16
+    rounds twice, and a small update can drown in that. Merge onto the base each time, never onto an earlier merge.
+    Raises AssetError when either folder cannot be loaded, or the adapter is of a kind that cannot be merged.
+    """
+    model = load_base(base, "float32")
+    try:
+        merged = peft.PeftModel.from_pretrained(model, adapter, local_files_only=True).merge_and_unload()
+    except (OSError, ValueError, RuntimeError, AttributeError, NotImplementedError) as error:
+        raise AssetError(
+            f"the adapter cannot be merged ({error})",
+            where=str(adapter),
+            remedy="Serve it as an adapter, or train a kind that merges, such as LORA.",
+        ) from error
+    merged = merged.to(DTYPES[dtype])
+    merged.config.dtype = DTYPES[dtype]
+    with quiet():
+        merged.save_pretrained(out)
+    for pattern in COMPANIONS:
+        for file in base.glob(pattern):
+            shutil.copyfile(file, out / file.name)

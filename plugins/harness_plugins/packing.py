@@ -1,0 +1,150 @@
+"""Rows in which the completions of a group share one copy of their prompt. Plain data: no torch.
+
+A row is `[prompt][c1]..[cG]`, several groups a row where the budget allows. Positions restart after the prompt and
+completions do not see each other, so each is computed as if it stood alone. With a prompt of P tokens and G completions
+of C tokens, a group costs about P + GC tokens instead of G(P + C).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from harness.errors import HarnessError
+from harness.protocols import StepTotals
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingCompletion:
+    """Token ids to train on, and what the objective needs to know of them: log-probs are one a token."""
+
+    token_ids: tuple[int, ...]
+    advantage: float | None = None
+    old_logps: tuple[float, ...] | None = None
+    ref_logps: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingGroup:
+    """Completions of one prompt. Neither the prompt nor a completion is empty."""
+
+    prompt_token_ids: tuple[int, ...]
+    completions: tuple[TrainingCompletion, ...]
+
+    def __post_init__(self) -> None:
+        if not self.prompt_token_ids:
+            raise HarnessError("a prompt has no tokens, so nothing predicts its completion's first token")
+        if not all(completion.token_ids for completion in self.completions):
+            raise HarnessError("a completion has no tokens", remedy="Leave it out of the training groups.")
+
+    @property
+    def packed_tokens(self) -> int:
+        """Tokens that the model computes. A completion's last token is only predicted, never read."""
+        return len(self.prompt_token_ids) + sum(len(completion.token_ids) - 1 for completion in self.completions)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Groups that go through the model together, as one sequence."""
+
+    groups: tuple[TrainingGroup, ...]
+
+    @property
+    def completions(self) -> tuple[TrainingCompletion, ...]:
+        return tuple(completion for group in self.groups for completion in group.completions)
+
+    @property
+    def packed_tokens(self) -> int:
+        return sum(group.packed_tokens for group in self.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStep:
+    """One optimizer step: its rows, and the sizes that its loss is divided by."""
+
+    rows: tuple[Row, ...]
+    totals: StepTotals
+
+
+def pack(groups: Iterable[TrainingGroup], *, max_tokens: int) -> tuple[Row, ...]:
+    """Rows of at most `max_tokens` tokens, by first fit in order of falling size. Nothing is cut off.
+
+    A group over the budget is split over several rows, each with a copy of the prompt; a completion that is over the
+    budget by itself gets a row of its own. So `max_tokens=0` is the plain form, one sequence a row.
+    """
+    pieces = [piece for group in groups for piece in split(group, max_tokens)]
+    rows: list[list[TrainingGroup]] = []
+    free: list[int] = []
+    for piece in sorted(pieces, key=lambda piece: -piece.packed_tokens):
+        size = piece.packed_tokens
+        place = next((i for i, room in enumerate(free) if size <= room), None)
+        if place is None:
+            rows.append([piece])
+            free.append(max_tokens - size)
+        else:
+            rows[place].append(piece)
+            free[place] -= size
+    return tuple(Row(tuple(row)) for row in rows)
+
+
+def split(group: TrainingGroup, max_tokens: int) -> Iterator[TrainingGroup]:
+    """The group in parts of at most `max_tokens` tokens where that can be, its completions in order."""
+    part: list[TrainingCompletion] = []
+    size = len(group.prompt_token_ids)
+    for completion in group.completions:
+        cost = len(completion.token_ids) - 1
+        if part and size + cost > max_tokens:
+            yield replace(group, completions=tuple(part))
+            part, size = [], len(group.prompt_token_ids)
+        part.append(completion)
+        size += cost
+    if part:
+        yield replace(group, completions=tuple(part))
+
+
+def make_step(groups: Sequence[TrainingGroup], *, max_completion: int, max_tokens: int) -> TrainingStep:
+    """One optimizer step over these groups. `max_completion` is the sampling limit, `max_tokens` a row's budget."""
+    completions = [completion for group in groups for completion in group.completions]
+    tokens = sum(len(completion.token_ids) for completion in completions)
+    totals = StepTotals(sequences=len(completions), tokens=tokens, max_tokens=max_completion)
+    return TrainingStep(pack(groups, max_tokens=max_tokens), totals)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A row of T tokens as index lists. S = all completion tokens of the row, one completion after the other.
+
+    Token i may attend to token j <= i of the same group when `segment_T[j]` is 0 (the prompt) or equals `segment_T[i]`.
+    The output at `scored_S[s]` predicts `target_S[s]`.
+    """
+
+    token_ids_T: list[int]
+    position_ids_T: list[int]
+    group_T: list[int]
+    segment_T: list[int]
+    scored_S: list[int]
+    target_S: list[int]
+    lengths_N: list[int]
+
+
+def lay_out(row: Row) -> Layout:
+    layout = Layout([], [], [], [], [], [], [])
+    for index, group in enumerate(row.groups):
+        prompt = group.prompt_token_ids
+        _append(layout, prompt, index, segment=0, position=0)
+        last_of_prompt = len(layout.token_ids_T) - 1
+        for segment, completion in enumerate(group.completions, start=1):
+            start = len(layout.token_ids_T)
+            _append(layout, completion.token_ids[:-1], index, segment=segment, position=len(prompt))
+            layout.scored_S.append(last_of_prompt)
+            layout.scored_S.extend(range(start, len(layout.token_ids_T)))
+            layout.target_S.extend(completion.token_ids)
+            layout.lengths_N.append(len(completion.token_ids))
+    return layout
+
+
+def _append(layout: Layout, token_ids: Sequence[int], group: int, *, segment: int, position: int) -> None:
+    layout.token_ids_T.extend(token_ids)
+    layout.position_ids_T.extend(range(position, position + len(token_ids)))
+    layout.group_T.extend([group] * len(token_ids))
+    layout.segment_T.extend([segment] * len(token_ids))

@@ -1,0 +1,87 @@
+"""Token log-probabilities of a packed row: the prompt is computed once for all its completions."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
+
+from harness_plugins.packing import Layout, Row, lay_out
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LOGITS_CHUNK = 128
+"""Positions whose fp32 log-softmax is held at a time: 25 MB for a vocabulary of 49k."""
+
+
+def why_not_shareable(model: Any) -> str:
+    """Why completions of this model cannot share a row, "" if they can.
+
+    They can when every layer is full softmax attention that takes positions and a block mask from its caller.
+    """
+    config = model.config.get_text_config()
+    layer_types = getattr(config, "layer_types", None) or []
+    if other := sorted(set(layer_types) - {"full_attention"}):
+        return f"layers of type {', '.join(other)} do not follow a block mask"
+    if not layer_types and getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
+        return "sliding-window attention does not follow a block mask"
+    if getattr(config, "_attn_implementation", None) not in ("sdpa", "eager"):
+        return f"attention {config._attn_implementation!r} takes no block mask"
+    transformer = model.get_base_model() if hasattr(model, "get_base_model") else model
+    takes = inspect.signature(type(transformer).forward).parameters
+    if missing := sorted({"position_ids", "attention_mask", "logits_to_keep"} - set(takes)):
+        return f"its forward takes no {', '.join(missing)}"
+    return ""
+
+
+def completion_logps(model: Any, row: Row, *, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """`logps_N_T` (fp32, natural log, 0 where padded) and `mask_N_T` of the row's N completions, on the model's device.
+
+    log p = log softmax(logits / temperature). The head is applied only to the positions that predict a completion
+    token, and its fp32 log-softmax is recomputed in the backward pass a chunk at a time instead of being held.
+    """
+    layout = lay_out(row)
+    device = model.device
+    scored_S = torch.tensor(layout.scored_S, device=device)
+    target_S = torch.tensor(layout.target_S, device=device)
+    # Casting the fp32 adapter weights costs less than computing the adapter in fp32, and loses nothing that the
+    # bf16 layers around it would have kept.
+    with torch.autocast(device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16):
+        logits_S_V = model(
+            input_ids=torch.tensor([layout.token_ids_T], device=device),
+            position_ids=torch.tensor([layout.position_ids_T], device=device),
+            attention_mask=block_mask(layout, device),
+            logits_to_keep=scored_S,
+            use_cache=False,
+        ).logits[0]
+    logps_S = token_logps(logits_S_V, target_S, temperature)
+    logps_N_T = pad_sequence(logps_S.split(layout.lengths_N), batch_first=True)
+    lengths_N = torch.tensor(layout.lengths_N, device=device)
+    return logps_N_T, torch.arange(logps_N_T.shape[1], device=device) < lengths_N[:, None]
+
+
+def block_mask(layout: Layout, device: torch.device) -> Tensor | None:
+    """Boolean [1, 1, T, T], True where row token i may attend to column token j. None where that is plain causal."""
+    if len(layout.lengths_N) == 1:
+        return None
+    group_T = torch.tensor(layout.group_T, device=device)
+    segment_T = torch.tensor(layout.segment_T, device=device)
+    causal_T_T = torch.ones(len(group_T), len(group_T), dtype=torch.bool, device=device).tril()
+    same_group_T_T = group_T[:, None] == group_T[None, :]
+    visible_T_T = (segment_T[None, :] == 0) | (segment_T[:, None] == segment_T[None, :])
+    return (causal_T_T & same_group_T_T & visible_T_T)[None, None]
+
+
+def token_logps(logits_S_V: Tensor, target_S: Tensor, temperature: float = 1.0) -> Tensor:
+    """Log-probability of each target, in fp32, from logits of any precision."""
+
+    def logps(logits_C_V: Tensor, target_C: Tensor) -> Tensor:
+        scaled_C_V = logits_C_V.float() / temperature
+        return scaled_C_V.gather(-1, target_C[:, None])[:, 0] - scaled_C_V.logsumexp(-1)
+
+    chunks = zip(logits_S_V.split(LOGITS_CHUNK), target_S.split(LOGITS_CHUNK), strict=True)
+    return torch.cat([checkpoint(logps, logits, target, use_reentrant=False) for logits, target in chunks])
