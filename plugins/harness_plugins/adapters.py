@@ -11,6 +11,7 @@ from typing import Any
 import peft
 import torch
 import transformers
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from harness.checkpoints import seal_checkpoint
@@ -28,7 +29,7 @@ PROBE_TOKENS = 512
 @contextmanager
 def quiet() -> Iterator[None]:
     """No progress bars and no advice from transformers: the run has its own display. Errors still show."""
-    chatty = transformers.utils.logging
+    chatty: Any = transformers.utils.logging
     bars, level = chatty.is_progress_bar_enabled(), chatty.get_verbosity()
     chatty.disable_progress_bar()
     chatty.set_verbosity(logging.ERROR)
@@ -67,8 +68,9 @@ def start_adapter(
         except (ValueError, TypeError, NotImplementedError) as error:
             raise ConfigError(f"PEFT refuses it ({error})", where="adapter") from error
     if parent.base != model.fingerprint:
+        made_for, given = parent.base[:12], model.fingerprint[:12]
         raise HarnessError(
-            f"the parent adapter belongs to another model (fingerprint {parent.base[:12]}, not {model.fingerprint[:12]})",
+            f"the parent adapter belongs to another model (fingerprint {made_for}, not {given})",
             where=str(parent.path),
             remedy=f"Train from an adapter of {model.name}, or from none.",
         )
@@ -92,11 +94,20 @@ def peft_config(settings: Mapping[str, Any]) -> peft.PeftConfig:
         raise ConfigError(f"PEFT refuses it ({error})", where="adapter") from error
 
 
+def train_mode(model: torch.nn.Module) -> None:
+    """Dropout as the adapter's config says, and none in the frozen model: its noise would be in the ratio to the
+    policy that sampled."""
+    model.eval()
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.train()
+
+
 def save_adapter(
     model: peft.PeftModel, out: Path, *, base: str, probe_token_ids: Sequence[int] | None
 ) -> AdapterCheckpoint:
     """Write and seal the adapter, with the model's view of `probe_token_ids` as its probe."""
-    model.save_pretrained(out, safe_serialization=True)
+    model.save_pretrained(str(out), safe_serialization=True)
     (out / "README.md").unlink(missing_ok=True)  # a model card of blanks
     return seal_checkpoint(out, base=base, probe=probe(model, probe_token_ids) if probe_token_ids else None)
 

@@ -37,16 +37,15 @@ def fit_adapter(
     """Train the parent adapter, or a new one, through the planned steps and seal it in `out`."""
     reference = context.require_model()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    base = load_base(reference.path, config.dtype).to(device)
+    base: Any = load_base(reference.path, config.dtype)
+    base.to(device)
     model = start_adapter(base, context.adapter, parent=parent, model=reference, seed=seed)
     try:
         reason = why_not_shareable(model)
         if reason:
             context.progress.note(f"each completion is computed with a prompt of its own, because {reason}")
         steps = plan_steps(model, 0 if reason else config.max_tokens_per_row)
-        trained = train(
-            model, steps, objective, config, temperature=temperature, seed=seed, progress=context.progress
-        )
+        trained = train(model, steps, objective, config, temperature=temperature, seed=seed, progress=context.progress)
         out.mkdir(parents=True, exist_ok=True)
         checkpoint = save_adapter(model, out, base=reference.fingerprint, probe_token_ids=probe_token_ids)
     finally:

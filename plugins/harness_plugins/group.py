@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.advantages import GroupAdvantages, group_advantages
-from harness.errors import ConfigError, HarnessError
+from harness.errors import ConfigError, HarnessError, UpdateError
 from harness.plugins import make_objective
 from harness.protocols import Objective, RunContext
 from harness.types import AdapterCheckpoint, Completion, ScoredGroup, Update
@@ -43,7 +43,7 @@ class GroupUpdater:
         )
         training_groups = self.training_groups(groups, relative)
         if not training_groups:
-            raise HarnessError(
+            raise UpdateError(
                 f"no group has signal: in each of {len(groups)} all rewards are equal, or fewer than two completions "
                 "are scored and fit to train on",
                 where="group",

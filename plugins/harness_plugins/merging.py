@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import peft
 
@@ -14,7 +15,9 @@ COMPANIONS = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "
 """Files of a model folder that do not change with its weights."""
 
 
-def merge_adapter(base: Path, adapter: Path, out: Path, dtype: str = "bfloat16") -> None:
+def merge_adapter(
+    base: Path, adapter: Path, out: Path, dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+) -> None:
     """Write the model `base` + `adapter` to the folder `out`: safetensors, config and tokenizer files.
 
     The delta is added in fp32 and the sum is rounded to `dtype` (bfloat16, float16 or float32) once: merging in bf16

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.errors import UpdateError
 from harness.plugins import make_objective
 from harness.protocols import Objective, RunContext
 from harness.types import AdapterCheckpoint, ScoredGroup, Update
@@ -31,7 +31,7 @@ class SftUpdater:
 
         chosen = choose(groups, self.config.min_reward)
         if not chosen.demonstrations:
-            raise HarnessError(
+            raise UpdateError(
                 f"none of {chosen.seen} completions has a reward of at least {self.config.min_reward} "
                 f"({chosen.unscored} are unscored)",
                 where="sft",

@@ -59,7 +59,7 @@ def completion_logps(model: Any, row: Row, *, temperature: float = 1.0) -> tuple
             use_cache=False,
         ).logits[0]
     logps_S = token_logps(logits_S_V, target_S, temperature)
-    logps_N_T = pad_sequence(logps_S.split(layout.lengths_N), batch_first=True)
+    logps_N_T = pad_sequence(list(torch.split(logps_S, layout.lengths_N)), batch_first=True)
     lengths_N = torch.tensor(layout.lengths_N, device=device)
     return logps_N_T, torch.arange(logps_N_T.shape[1], device=device) < lengths_N[:, None]
 
@@ -83,5 +83,5 @@ def token_logps(logits_S_V: Tensor, target_S: Tensor, temperature: float = 1.0) 
         scaled_C_V = logits_C_V.float() / temperature
         return scaled_C_V.gather(-1, target_C[:, None])[:, 0] - scaled_C_V.logsumexp(-1)
 
-    chunks = zip(logits_S_V.split(LOGITS_CHUNK), target_S.split(LOGITS_CHUNK), strict=True)
+    chunks = zip(torch.split(logits_S_V, LOGITS_CHUNK), torch.split(target_S, LOGITS_CHUNK), strict=True)
     return torch.cat([checkpoint(logps, logits, target, use_reentrant=False) for logits, target in chunks])

@@ -13,17 +13,17 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UpdateError
 from harness.protocols import Objective, Progress, SequenceBatch, StepTotals
-from harness_plugins.adapters import quiet
+from harness_plugins.adapters import quiet, train_mode
 from harness_plugins.configs_training import TrainingConfig
 from harness_plugins.packing import Row, TrainingCompletion, TrainingGroup, TrainingStep, split
 from harness_plugins.shared_prefix import completion_logps
@@ -102,6 +102,8 @@ def arguments(config: TrainingConfig, *, folder: str, seed: int) -> TrainingArgu
 class StepTrainer(Trainer):
     """A Trainer whose batch is a `TrainingStep`."""
 
+    objective: Objective
+
     def __init__(
         self,
         model: Any,
@@ -116,7 +118,8 @@ class StepTrainer(Trainer):
                 f"an update runs in one process on one device, not on {args.world_size} x {args.n_gpu}",
                 remedy="Make one GPU visible (CUDA_VISIBLE_DEVICES=0) and start one process.",
             )
-        super().__init__(model=model, args=args, train_dataset=list(steps))
+        self.steps = list(steps)
+        super().__init__(model=model, args=args, train_dataset=cast("Dataset[TrainingStep]", self.steps))
         self.remove_callback(PrinterCallback)
         self.objective = objective
         self.temperature = temperature
@@ -124,7 +127,8 @@ class StepTrainer(Trainer):
         self.history: dict[str, list[float]] = defaultdict(list)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(self.train_dataset, batch_size=1, shuffle=False, collate_fn=lambda steps: {"step": steps[0]})
+        dataset = cast("Dataset[TrainingStep]", self.steps)
+        return DataLoader(dataset, batch_size=1, shuffle=False, collate_fn=lambda steps: {"step": steps[0]})
 
     def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
         return 0  # the Trainer's estimate is for unpacked rows
@@ -132,7 +136,7 @@ class StepTrainer(Trainer):
     def training_step(self, model: Any, inputs: Mapping[str, Any], num_items_in_batch: Any = None) -> Tensor:
         step: TrainingStep = inputs["step"]
         started = time.monotonic()
-        model.train()
+        train_mode(model)
         sums: dict[str, float] = defaultdict(float)
         loss_of_step = torch.zeros((), device=self.args.device)
         for row in step.rows:
@@ -157,7 +161,7 @@ class StepTrainer(Trainer):
     def _require_finite(self, value: Tensor, what: str) -> None:
         number = value.item()
         if not math.isfinite(number):
-            raise HarnessError(
+            raise UpdateError(
                 f"the {what} is {number} at optimizer step {self.state.global_step + 1}",
                 where="update",
                 remedy="Lower the learning rate, or look at the step's data.",
@@ -202,6 +206,7 @@ def with_logps(
         for part in split(group, max_tokens):
             logps_N_T, _ = completion_logps(model, Row((part,)), temperature=temperature)
             for completion, logps_T in zip(part.completions, logps_N_T.tolist(), strict=True):
-                stored.append(replace(completion, **{field: tuple(logps_T[: len(completion.token_ids)])}))
+                known: dict[str, Any] = {field: tuple(logps_T[: len(completion.token_ids)])}
+                stored.append(replace(completion, **known))
         result.append(replace(group, completions=tuple(stored)))
     return result

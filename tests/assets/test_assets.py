@@ -286,7 +286,8 @@ def test_the_cache_is_where_the_environment_says(tmp_path: Path) -> None:
 def test_importing_pulls_in_nothing_heavy() -> None:
     script = (
         "import sys, harness.assets, harness.suites, harness_suites.plugin as p; p.harness_register_suites();"
-        "print([m for m in ('torch', 'transformers', 'datasets', 'scipy', 'jsonschema', 'huggingface_hub') if m in sys.modules])"
+        "heavy = {'torch', 'transformers', 'datasets', 'scipy', 'jsonschema', 'huggingface_hub'};"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

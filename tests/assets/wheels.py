@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def build_wheel(folder: Path, files: Mapping[str, bytes], *, name: str = "tinyasset") -> tuple[Path, str]:
-    """A wheel that pip accepts, and its sha256. Files are stored, not deflated, so the wheel is as large as they are."""
+    """A wheel that pip accepts, and its sha256. Files are stored, so it is as large as they are."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-1.0-py3-none-any.whl"
     info = f"{name}-1.0.dist-info"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, TextIO
 
 from harness.errors import HarnessError
@@ -28,7 +31,12 @@ def start_engine(model: ModelRef, config: VllmConfig, *, context: int, seed: int
     vLLM is missing or does not start.
     """
     quiet = "VLLM_LOGGING_LEVEL" not in os.environ
-    with _environment(_variables(config, quiet)), warnings.catch_warnings(), _child_stderr(quiet) as log:
+    with (
+        _environment(_variables(config, quiet)),
+        warnings.catch_warnings(),
+        _children_deaf_to_interrupts(),
+        _child_stderr(quiet) as log,
+    ):
         if quiet:
             warnings.simplefilter("ignore", FutureWarning)
             logging.getLogger("vllm").setLevel(logging.ERROR)
@@ -92,7 +100,10 @@ def _gpu_options(config: VllmConfig) -> dict[str, Any]:
 
 
 def _variables(config: VllmConfig, quiet: bool) -> dict[str, str]:
-    variables = {"VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": str(config.kv_cache_gib)}
+    variables = {
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_CPU_KVCACHE_SPACE": str(config.kv_cache_gib),
+    }
     if quiet:
         variables |= {
             "VLLM_LOGGING_LEVEL": "ERROR",
@@ -116,6 +127,24 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextmanager
+def _children_deaf_to_interrupts() -> Iterator[None]:
+    """Ctrl-C reaches every process of the terminal; the engine must outlive it, to be stopped by its owner.
+
+    Processes inherit the signal mask of the thread that starts them, and vLLM's install handlers but leave the mask.
+    While it is blocked here, an idle thread takes an interrupt for this process, so it is not lost.
+    """
+    resource_tracker.ensure_running()  # when multiprocessing starts this one itself, it lifts the block
+    over = threading.Event()
+    threading.Thread(target=over.wait, name="interrupts", daemon=True).start()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        over.set()
 
 
 @contextmanager

@@ -92,7 +92,7 @@ class VllmGenerator:
         )
 
     def _run(self, requests: dict[str, tuple[Sequence[int], SamplingParams]]) -> dict[str, RequestOutput]:
-        """Answers by request id. An interrupt leaves no request behind in the engine.
+        """Answers by request id; an interrupt leaves no request behind in the engine.
 
         The engine starts on all requests together and with an empty prefix cache. Otherwise what it computes side by
         side depends on timing and history, rounding with it, and equal arguments would not give equal samples.
@@ -100,22 +100,23 @@ class VllmGenerator:
         engine = self._llm.llm_engine
         outputs: dict[str, RequestOutput] = {}
         started, tokens = time.perf_counter(), 0
-        try:
-            with self._progress.task("generate", total=len(requests)) as advance:
-                self._llm.reset_prefix_cache()
+        with self._progress.task("generate", total=len(requests)) as advance:
+            self._llm.reset_prefix_cache()
+            try:
                 self._llm.sleep(level=0, mode="keep")
-                for name, (ids, params) in requests.items():
-                    engine.add_request(name, {"prompt_token_ids": list(ids)}, params, lora_request=self._lora)
-                self._llm.wake_up(tags=["scheduling"])
+                try:
+                    for name, (ids, params) in requests.items():
+                        engine.add_request(name, {"prompt_token_ids": list(ids)}, params, lora_request=self._lora)
+                finally:
+                    self._llm.wake_up(tags=["scheduling"])
                 while engine.has_unfinished_requests():
                     for output in engine.step():
                         outputs[output.request_id] = output
                         tokens += len(output.outputs[0].token_ids)
                         advance(1, tokens_per_s=tokens / (time.perf_counter() - started))
-        except BaseException:
-            engine.abort_request([name for name in requests if name not in outputs])
-            self._llm.wake_up(tags=["scheduling"])
-            raise
+            except KeyboardInterrupt:
+                engine.abort_request([name for name in requests if name not in outputs])
+                raise
         return outputs
 
     def _completion(self, output: CompletionOutput, sampling: Sampling) -> Completion:

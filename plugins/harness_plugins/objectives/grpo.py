@@ -2,7 +2,7 @@
 
 All three are the clipped surrogate per token plus kl_coef times the k3 penalty,
 
-    l_nt = -min(rho_nt A_n, clip(rho_nt, 1 - clip_low, 1 + clip_high) A_n) + kl_coef * k3_nt,
+    l_nt = -min(rho_nt A_n, clip(rho_nt, 1 - clip_low, 1 + clip_high) A_n) + kl_coef * rho_nt * k3_nt,
 
 and differ in what the sum over tokens is divided by.
 """
@@ -46,7 +46,7 @@ class ClippedObjective(ABC):
         clipped_N_T = surrogate.clip_fraction(log_ratio_N_T, advantages_N_1, *clip) * batch.mask_N_T
         metrics["objective/clip_fraction"] = (clipped_N_T.sum() / batch.totals.tokens).item()
         if self.kl_coef > 0:
-            kl_N_T = surrogate.reference_kl(batch, self.name)
+            kl_N_T = surrogate.reference_kl(log_ratio_N_T, batch, self.name)
             loss_N_T = loss_N_T + self.kl_coef * kl_N_T
             metrics["objective/reference_kl"] = ((kl_N_T.detach() * batch.mask_N_T).sum() / batch.totals.tokens).item()
 

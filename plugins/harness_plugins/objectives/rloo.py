@@ -8,8 +8,8 @@ from harness_plugins.objectives import surrogate
 
 
 class Rloo:
-    """L = mean over completions of -min(rho A, clip(rho) A) + kl_coef * sum over tokens of k3, with
-    rho = product over the completion's tokens of pi / pi_old (arXiv:2402.14740, section 3.1).
+    """L = mean over completions of -min(rho A, clip(rho) A) + kl_coef * sum over tokens of rho_t * k3_t,
+    with rho_t = pi / pi_old of a token and rho the product over the completion (arXiv:2402.14740, section 3.1).
 
     The paper takes the KL penalty off the reward; here it is a term of the loss, as in the other objectives.
     """
@@ -35,7 +35,7 @@ class Rloo:
         clipped_N = surrogate.clip_fraction(log_ratio_N, advantages_N, *clip)
         metrics["objective/clip_fraction"] = (clipped_N.sum() / sequences).item()
         if self.kl_coef > 0:
-            kl_N_T = surrogate.reference_kl(batch, self.name)
+            kl_N_T = surrogate.reference_kl(log_ratio_N_T, batch, self.name)
             loss = loss + self.kl_coef * kl_N_T.sum() / sequences
             metrics["objective/reference_kl"] = (kl_N_T.detach().sum() / batch.totals.tokens).item()
         return LossOutput(loss, metrics)

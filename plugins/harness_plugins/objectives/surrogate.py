@@ -43,16 +43,20 @@ def clip_fraction(log_ratio: Tensor, advantages: Tensor, clip_low: float, clip_h
     return (low | high).float()
 
 
-def reference_kl(batch: SequenceBatch, objective: str) -> Tensor:
-    """k3 = exp(d) - d - 1 with d = log(pi_ref / pi) [N, T], 0 where masked: an estimate of KL(pi || pi_ref) that is
-    unbiased under pi and never negative (Schulman 2020, "Approximating KL divergence")."""
+def reference_kl(log_ratio_N_T: Tensor, batch: SequenceBatch, objective: str) -> Tensor:
+    """rho * (exp(d) - d - 1) with d = log(pi_ref / pi) [N, T], 0 where masked.
+
+    The bracket is the k3 estimate of KL(pi || pi_ref), never negative (Schulman 2020, "Approximating KL divergence").
+    It is an estimate under pi, and the tokens are from pi_old: the ratio corrects that, and with it the gradient is
+    that of the KL too (DeepSeek-V3.2, arXiv:2512.02556, section 3.1).
+    """
     if batch.ref_logps_N_T is None:
         raise HarnessError(
             f"the objective {objective} has kl_coef > 0, but no reference policy is set",
             remedy="Set the updater's reference to 'base' or 'parent'.",
         )
     difference = (batch.ref_logps_N_T - batch.logps_N_T) * batch.mask_N_T
-    return difference.exp() - difference - 1
+    return log_ratio_N_T.exp() * (difference.exp() - difference - 1)
 
 
 def ratio_metrics(log_ratio_N_T: Tensor, batch: SequenceBatch) -> dict[str, float]:

@@ -192,7 +192,7 @@ def split(rows: Sequence[Row]) -> tuple[dict[str, str], frozenset[str]]:
 
 
 def _components(rows: Sequence[Row]) -> dict[str, str]:
-    """Connected components over shared keys, by union-find; each is named after its first row."""
+    """Connected components over shared keys, by union-find; each is named after the least of its row ids."""
     parent = list(range(len(rows)))
 
     def root(index: int) -> int:
@@ -204,9 +204,11 @@ def _components(rows: Sequence[Row]) -> dict[str, str]:
     owner: dict[str, int] = {}
     for index, row in enumerate(rows):
         for key in _keys(row):
-            one, other = sorted((root(owner.setdefault(key, index)), root(index)))
-            parent[other] = one
-    return {row["id"]: rows[root(index)]["id"] for index, row in enumerate(rows)}
+            parent[root(index)] = root(owner.setdefault(key, index))
+    name: dict[int, str] = {}
+    for index, row in enumerate(rows):
+        name[root(index)] = min(row["id"], name.get(root(index), row["id"]))
+    return {row["id"]: name[root(index)] for index, row in enumerate(rows)}
 
 
 def _keys(row: Row) -> set[str]:

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.api import plan_loop
+from harness.config import LoopConfig, apply_sets, merge, read_toml
+from harness.errors import ConfigError, HarnessError, PluginError
+
+
+def plan(letters: Path, model: Path, *sets: str) -> LoopConfig:
+    return plan_loop({"suite": str(letters), "model": str(model)}, sets=sets).config
+
+
+def test_layers_tables_merge_and_lists_replace() -> None:
+    assert merge({"a": {"x": 1, "y": 1}, "l": [1, 2]}, {"a": {"y": 2}, "l": [3]}) == {"a": {"x": 1, "y": 2}, "l": [3]}
+
+
+def test_sets_reach_into_lists_and_parse_toml_values() -> None:
+    values = apply_sets({"stages": [{"n": 1}]}, ["stages.0.n=16", "adapter.r=8", "name=a b", "flags=[1, 2]", "deep.x.y=true"])
+    assert values == {
+        "stages": [{"n": 16}],
+        "adapter": {"r": 8},
+        "name": "a b",
+        "flags": [1, 2],
+        "deep": {"x": {"y": True}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("seed", "KEY=VALUE"), ("stages.7.n=1", "not an entry"), ("seed.x=1", "not a table"), ("=1", "KEY=VALUE")],
+)
+def test_a_bad_set_names_itself(text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        apply_sets({"stages": [{}], "seed": 0}, [text])
+
+
+def test_defaults_are_filled_in_and_explicit(letters: Path, tiny_model: Path) -> None:
+    config = plan(letters, tiny_model)
+    assert config.generator.name in ("vllm", "transformers")
+    assert [stage.updater for stage in config.stages] == ["sft", "group"]
+    assert config.stages[1].config["objective"] == "grpo"
+    assert config.rounds == 3
+
+
+def test_sets_reach_the_suites_own_recipe(letters: Path, tiny_model: Path) -> None:
+    with (letters / "suite.toml").open("a") as file:
+        file.write('\n[[recipe.stages]]\nupdater = "sft"\ngenerator = "reference"\nprompts = 5\n')
+    config = plan(letters, tiny_model, "stages.0.rounds=4")
+    assert (config.stages[0].prompts, config.stages[0].rounds, len(config.stages)) == (5, 4, 1)
+
+
+def test_another_peft_type_does_not_inherit_lora_fields(letters: Path, tiny_model: Path) -> None:
+    assert plan(letters, tiny_model, "adapter.r=4").adapter["lora_alpha"] == 32
+    config = plan(letters, tiny_model, "adapter.peft_type=IA3", "adapter.target_modules=all-linear")
+    assert config.adapter == {"peft_type": "IA3", "target_modules": "all-linear"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("sede=1", r"unknown key 'sede'.*Did you mean seed"),
+        ("stages.0.nn=1", r"unknown key 'stages\.0\.nn'"),
+        ("seed=one", r"seed = 'one'"),
+        ("stages.0.updater=stf", r"unknown updater 'stf'.*Did you mean sft"),
+        ("stages.0.config.epochs=0", r"stages\.0\.config.*epochs = 0"),
+        ("stages.1.config.objective=grop", r"unknown objective 'grop'.*grpo"),
+        ("stages.1.reward_weights.tool=1", r"does not judge suite letters"),
+        ("generator.name=vlm", r"unknown generator 'vlm'.*vllm"),
+        ("beside=['genral']", r"unknown suite 'genral'.*general"),
+        ("eval.epochs=3", r"same answers again"),
+        ("gate.alpha=0.7", r"gate\.alpha = 0\.7"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_starts(
+    letters: Path, tiny_model: Path, setting: str, says: str
+) -> None:
+    with pytest.raises(HarnessError, match=says):
+        plan(letters, tiny_model, setting)
+
+
+def test_an_unknown_suite_or_model_is_refused(letters: Path, tiny_model: Path) -> None:
+    with pytest.raises(PluginError, match="Did you mean tool-calls"):
+        plan_loop({"suite": "tool-cals"})
+    with pytest.raises(HarnessError, match="smollm2-135m"):
+        plan_loop({"suite": str(letters), "model": "smollm2-135"})
+    with pytest.raises(ConfigError, match="no suite is named"):
+        plan_loop({})
+
+
+def test_toml_errors_name_file_and_line(tmp_path: Path) -> None:
+    file = tmp_path / "loop.toml"
+    file.write_text('suite = "x"\nseed = = 1\n')
+    with pytest.raises(ConfigError, match=r"loop\.toml: malformed TOML.*line 2"):
+        read_toml(file)
+    with pytest.raises(ConfigError, match="no such file"):
+        read_toml(tmp_path / "absent.toml")
+
+
+def test_rounds_know_their_stage_and_the_prompts_used_before() -> None:
+    stage = {"updater": "sft", "prompts": 10}
+    config = LoopConfig(suite="s", stages=[{**stage, "rounds": 2}, {**stage, "prompts": 4, "rounds": 2}])  # type: ignore[list-item]
+    assert [config.stage_of(i)[1] for i in (1, 2, 3, 4)] == [0, 10, 20, 24]
+    with pytest.raises(IndexError):
+        config.stage_of(5)

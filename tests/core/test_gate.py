@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from harness.gate import GateConfig, gate
+from harness.types import EvalReport, ItemResult, Role, SuiteReport
+
+
+def suite(name: str, role: Role, scores: Sequence[float | None], **changes: object) -> SuiteReport:
+    items = tuple(ItemResult(f"{name}-{i}", f"h{i}", f"c{i}", s) for i, s in enumerate(scores))
+    return replace(SuiteReport(name, role, "fingerprint", items), **changes)  # type: ignore[arg-type]
+
+
+def report(*suites: SuiteReport) -> EvalReport:
+    return EvalReport("policy", suites)
+
+
+def scores(right: int, of: int = 200) -> list[float | None]:
+    return [1.0] * right + [0.0] * (of - right)
+
+
+def test_a_clear_gain_without_loss_is_promoted() -> None:
+    before = report(suite("t", "target", scores(50)), suite("r", "regression", scores(100)))
+    after = report(suite("t", "target", scores(90)), suite("r", "regression", scores(100)))
+    decision = gate(before, after, before)
+    assert decision.outcome == "promoted"
+    assert "Promoted" in decision.sentence
+
+
+def test_equal_policies_are_inconclusive_never_promoted() -> None:
+    same = report(suite("t", "target", scores(50, 100)), suite("r", "regression", scores(100)))
+    assert gate(same, same, same).outcome == "inconclusive"
+
+
+def test_a_gain_below_the_minimum_is_rejected_once_it_is_certain() -> None:
+    """With 4000 equal items the upper bound is far below a gain of 1 point: more sampling could not help."""
+    same = report(suite("t", "target", scores(2000, 4000)))
+    assert gate(same, same, same).outcome == "rejected"
+
+
+def test_not_significantly_worse_is_not_enough() -> None:
+    """A loss of 4 points on 100 items is within noise, and just for that reason non-inferiority is not shown."""
+    before = report(suite("t", "target", scores(50)), suite("r", "regression", scores(60, 100)))
+    after = report(suite("t", "target", scores(100)), suite("r", "regression", scores(56, 100)))
+    decision = gate(before, after, before)
+    assert decision.outcome == "inconclusive"
+    assert "regression r" in decision.sentence
+
+
+def test_small_losses_cannot_add_up_beyond_the_anchor() -> None:
+    anchor = report(suite("t", "target", scores(50)), suite("r", "regression", scores(300, 400)))
+    incumbent = report(suite("t", "target", scores(80)), suite("r", "regression", scores(280, 400)))
+    candidate = report(suite("t", "target", scores(120)), suite("r", "regression", scores(275, 400)))
+    against_incumbent_only = gate(incumbent, candidate, incumbent)
+    assert against_incumbent_only.outcome == "promoted"
+    assert gate(incumbent, candidate, anchor).outcome != "promoted"
+
+
+def test_a_failing_guard_rejects_whatever_the_gain() -> None:
+    before = report(suite("t", "target", scores(50)), suite("g", "guard", scores(200)))
+    after = report(suite("t", "target", scores(200)), suite("g", "guard", scores(180)))
+    assert gate(before, after, before).outcome == "rejected"
+
+
+def test_a_guard_below_its_floor_rejects_even_if_it_did_not_fall() -> None:
+    guard = suite("g", "guard", scores(150), floor=0.9)
+    before = report(suite("t", "target", scores(50)), guard)
+    after = report(suite("t", "target", scores(150)), guard)
+    assert gate(before, after, before).outcome == "rejected"
+
+
+def test_a_monitor_is_reported_and_binds_nothing() -> None:
+    before = report(suite("t", "target", scores(50)), suite("m", "monitor", scores(200)))
+    after = report(suite("t", "target", scores(150)), suite("m", "monitor", scores(0)))
+    decision = gate(before, after, before)
+    assert decision.outcome == "promoted"
+    assert any(check.name.startswith("monitor") for check in decision.checks)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda s: replace(s, fingerprint="other"), "has changed"),
+        (lambda s: replace(s, items=(*s.items[1:], s.items[0])), "same items"),
+        (lambda s: replace(s, items=tuple(replace(i, score=None) for i in s.items[:5]) + s.items[5:]), "195 of 200"),
+        (lambda s: replace(s, items=()), "same items"),
+        (lambda s: replace(s, suite="renamed"), "other suites"),
+    ],
+)
+def test_what_cannot_be_compared_is_invalid(change: object, says: str) -> None:
+    before = report(suite("t", "target", scores(50)))
+    after = report(change(before.suites[0]))  # type: ignore[operator]
+    decision = gate(before, after, before)
+    assert decision.outcome == "invalid"
+    assert says in decision.sentence
+
+
+def test_no_target_is_invalid() -> None:
+    only = report(suite("r", "regression", scores(50)))
+    assert gate(only, only, only).outcome == "invalid"
+
+
+def test_an_unscored_item_is_left_out_and_is_not_zero() -> None:
+    before = report(suite("t", "target", [1.0] * 200 + [0.0] * 100))
+    after_scores: list[float | None] = [None, *[1.0] * 299]
+    decision = gate(before, report(suite("t", "target", after_scores)), before)
+    assert decision.outcome == "promoted"
+    assert decision.checks[0].estimate == pytest.approx(100 / 301)
+
+
+def test_a_suite_too_small_for_its_margin_says_so() -> None:
+    before = report(suite("t", "target", scores(50)), suite("r", "regression", scores(6, 12)))
+    after = report(suite("t", "target", scores(150)), suite("r", "regression", scores(6, 12)))
+    decision = gate(before, after, before, GateConfig())
+    assert decision.outcome == "inconclusive"
+    assert any("underpowered" in check.note for check in decision.checks)

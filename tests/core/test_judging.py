@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from harness.errors import JudgeFailure, PluginError
+from harness.judging import Bench
+from harness.protocols import RunContext
+from harness.reward_functions import function_judge
+from harness.rewards import reward
+from harness.types import Completion, Group, Prompt, Sampling, Score
+
+
+def group(*texts: str, **fields: object) -> Group:
+    prompt = Prompt("p", ({"role": "user", "content": "say it"},), **fields)  # type: ignore[arg-type]
+    return Group(prompt, (1,), tuple(Completion(t, (1,)) for t in texts), "base", Sampling())
+
+
+def scores(**values: float | None) -> list[Score]:
+    return [Score(name, v) if v is not None else Score.abstained(name) for name, v in values.items()]
+
+
+def test_a_reward_is_the_weighted_mean() -> None:
+    assert reward(scores(a=1.0, b=0.5), {"a": 3.0, "b": 1.0}) == pytest.approx(0.875)
+
+
+def test_abstained_is_left_out_and_failed_makes_it_unknown() -> None:
+    assert reward(scores(a=1.0, b=None), {"a": 1.0, "b": 1.0}) == 1.0
+    assert reward([Score("a", 1.0), Score.failed("b", "timeout")], {"a": 1.0, "b": 1.0}) is None
+    assert reward(scores(a=None), {"a": 1.0}) is None
+
+
+def test_a_failed_judge_that_does_not_count_changes_nothing() -> None:
+    assert reward([Score("a", 1.0), Score.failed("b", "timeout")], {"a": 1.0, "b": 0.0}) == 1.0
+
+
+def test_a_negative_weight_negates() -> None:
+    assert reward(scores(a=0.25), {"a": -1.0}) == -0.25
+
+
+class Fixed:
+    def __init__(self, *verdicts: Sequence[Score]) -> None:
+        self.verdicts = [tuple(v) for v in verdicts]
+
+    def score(self, groups: Sequence[Group]) -> list[tuple[Score, ...]]:
+        return self.verdicts
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "says"),
+    [
+        ([], "0 verdict lists for 1 groups"),
+        ([[Score("j", 1.0)]], "1 scores for the 2 completions"),
+        ([[Score("other", 1.0), Score("j", 1.0)]], "its own Score"),
+        ([[1.0, 0.0]], "its own Score"),
+    ],
+)
+def test_a_judge_that_breaks_its_contract_stops_the_round(verdicts: object, says: str) -> None:
+    bench = Bench({"j": Fixed(*verdicts)}, {"j": 1.0})  # type: ignore[misc]
+    with pytest.raises(PluginError, match=says):
+        bench.score([group("a", "b")])
+
+
+def test_a_judge_that_raises_is_named() -> None:
+    class Raising:
+        def score(self, groups: Sequence[Group]) -> list[tuple[Score, ...]]:
+            raise KeyError("model")
+
+    with pytest.raises(PluginError, match="judge j: raised KeyError"):
+        Bench({"j": Raising()}, {"j": 1.0}).score([group("a")])
+
+
+def test_a_few_failures_are_unscored_and_many_stop_the_round() -> None:
+    texts = [str(i) for i in range(20)]
+
+    def verdicts(failed: int) -> list[Score]:
+        return [Score.failed("j", "timeout") if i < failed else Score("j", 1.0) for i in range(20)]
+
+    [scored] = Bench({"j": Fixed(verdicts(2))}, {"j": 1.0}).score([group(*texts)])
+    assert scored.rewards == (None, None, *[1.0] * 18)
+    with pytest.raises(JudgeFailure, match="3 of 20 verdicts failed, the first with: timeout"):
+        Bench({"j": Fixed(verdicts(3))}, {"j": 1.0}).score([group(*texts)])
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
+def test_scores_lie_between_zero_and_one(value: float) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        Score("j", value)
+
+
+def test_unscored_is_not_zero() -> None:
+    with pytest.raises(ValueError, match="status"):
+        Score("j", 0.0, "failed")
+    with pytest.raises(ValueError, match="status"):
+        Score("j", None)
+
+
+def test_a_function_judge_gets_what_trl_would_give_it() -> None:
+    seen: dict[str, object] = {}
+
+    def shouting(prompts, completions, **columns):  # type: ignore[no-untyped-def]
+        """Is it in capitals?"""
+        seen.update(columns, prompts=prompts)
+        return [None if not c[0]["content"] else float(c[0]["content"].isupper()) for c in completions]
+
+    spec = function_judge(shouting)
+    assert (spec.name, spec.summary) == ("shouting", "Is it in capitals?")
+    judge = spec.create(spec.config(), RunContext())
+    verdicts = judge.score([group("YES", "no", target='{"a": 1}', metadata={"topic": "t"}), group("", target="2", metadata={"topic": "u"})])
+    assert [[s.value for s in v] for v in verdicts] == [[1.0, 0.0], [None]]
+    assert verdicts[1][0].status == "abstained"
+    assert seen["target"] == [{"a": 1}, {"a": 1}, 2]
+    assert seen["topic"] == ["t", "t", "u"]
+    assert seen["prompts"] == [[{"role": "user", "content": "say it"}]] * 3

@@ -1,0 +1,36 @@
+"""A loop that a tiny model can win, with a judge that rewards what such a model can learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import write_suite
+
+TINY: dict[str, Any] = {
+    "generator": {"name": "transformers", "config": {"dtype": "float32"}},
+    "adapter": {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": "all-linear"},
+    "stages": [
+        {
+            "generator": "reference",
+            "updater": "sft",
+            "prompts": 24,
+            "config": {"epochs": 20, "learning_rate": 0.003, "dtype": "float32"},
+        },
+        {
+            "updater": "group",
+            "prompts": 8,
+            "n": 4,
+            "temperature": 0.05,
+            "config": {"groups_per_step": 4, "learning_rate": 0.001, "dtype": "float32"},
+        },
+    ],
+}
+
+
+@pytest.fixture
+def tiny_loop(tmp_path: Path, tiny_model: Path) -> dict[str, Any]:
+    """Settings of a loop of one `sft` and one `group` round on a suite whose answers are three letters."""
+    folder = write_suite(tmp_path / "three-letters", items=60, train=40, letters="abc")
+    return {"suite": str(folder), "model": str(tiny_model), **TINY}

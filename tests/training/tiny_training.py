@@ -1,0 +1,86 @@
+"""Tiny random models in fp32: real architectures, small enough to compare gradients exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import transformers
+from peft import LoraConfig, get_peft_model
+
+from harness.types import Completion, Group, Prompt, Sampling, ScoredGroup
+
+VOCABULARY = 211
+DEFAULT_SAMPLING = Sampling(max_tokens=16)
+
+SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    # Large weights: at the usual 0.02 every distribution is near uniform and a wrong mask would hardly show.
+    "initializer_range": 0.3,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+FAMILIES: dict[str, Callable[[], Any]] = {
+    "llama": lambda: transformers.LlamaConfig(**SIZES),
+    "qwen2": lambda: transformers.Qwen2Config(**SIZES),
+    "qwen3": lambda: transformers.Qwen3Config(**SIZES, head_dim=8),
+    "mistral_sliding": lambda: transformers.MistralConfig(**SIZES, sliding_window=8),
+    "gpt2": lambda: transformers.GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=256),
+}
+
+
+def tiny_model(family: str = "llama") -> Any:
+    torch.manual_seed(0)
+    config = FAMILIES[family]()
+    return transformers.AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
+
+
+def with_lora(model: Any) -> Any:
+    """A LoRA adapter that already changes the model (random B), so that all its gradients are non-zero."""
+    torch.manual_seed(1)
+    return get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
+
+
+def gradients(model: Any) -> dict[str, torch.Tensor]:
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def assert_same_gradients(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor], tolerance: float) -> None:
+    """Equal to `tolerance` times the largest entry of each tensor, and none of them zero."""
+    assert ours
+    assert ours.keys() == theirs.keys()
+    for name, gradient in theirs.items():
+        scale = gradient.abs().max().item()
+        assert scale > 0, name
+        assert (ours[name] - gradient).abs().max().item() <= tolerance * scale, name
+
+
+def tokens(length: int, seed: int) -> tuple[int, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(torch.randint(3, VOCABULARY, (length,), generator=generator).tolist())
+
+
+def scored_group(
+    seed: int,
+    rewards: tuple[float | None, ...],
+    *,
+    logprobs: bool = True,
+    sampling: Sampling = DEFAULT_SAMPLING,
+    truncated: tuple[int, ...] = (),
+) -> ScoredGroup:
+    """A group of made-up completions of 3 to 8 tokens; those in `truncated` ran into the limit."""
+    completions = []
+    for g in range(len(rewards)):
+        ids = tokens(3 + (seed + g) % 6, 100 * seed + g)
+        logps = tuple(-1.0 - 0.1 * i for i in range(len(ids))) if logprobs else None
+        completions.append(Completion("", ids, logps, "length" if g in truncated else "stop"))
+    group = Group(Prompt(f"p{seed}", ()), tokens(10 + seed % 3, 7000 + seed), tuple(completions), "base", sampling)
+    return ScoredGroup(group, tuple(() for _ in rewards), rewards)
