@@ -16,7 +16,7 @@ TINY: dict[str, Any] = {
             "generator": "reference",
             "updater": "sft",
             "prompts": 24,
-            "config": {"epochs": 20, "learning_rate": 0.003, "dtype": "float32"},
+            "config": {"epochs": 20, "learning_rate": 0.005, "dtype": "float32"},
         },
         {
             "updater": "group",

@@ -43,14 +43,13 @@ def test_a_sabotaged_round_is_rejected_and_leaves_no_trace(tmp_path: Path, tiny_
     group = sabotage["stages"].pop()
     bad = {**group, "reward_weights": {"exact": -1.0}, "prompts": 24}
     bad["config"] = {**group["config"], "learning_rate": 0.003, "epochs": 6}
-    sabotage["stages"] += [bad, {**tiny_loop["stages"][0], "generator": "policy", "n": 1, "temperature": 0.0}]
+    sabotage["stages"] += [bad, group]
     result = run_loop(sabotage, runs=tmp_path, run="sabotaged")
     store = RunStore.open(result.folder)
     assert result.outcomes[:2] == ("promoted", "rejected")
     assert store.entries[2, "commit"].data["version"] == honest.incumbent.version
     sampled = read_groups(store.round_folder(3) / "groups.parquet")
     assert {group.group.policy_version for group in sampled} == {honest.incumbent.version}
-    assert store.incumbent_version() == honest.incumbent.version
 
 
 def test_an_update_without_signal_rolls_the_round_back_and_the_run_goes_on(tmp_path: Path, tiny_loop: Settings) -> None:
