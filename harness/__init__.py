@@ -9,35 +9,62 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.api import LoopResult, Plan, evaluate, plan_loop, run_loop
-    from harness.config import EvalConfig, GeneratorRef, LoopConfig
-    from harness.errors import HarnessError
-    from harness.hookspecs import hookimpl
-    from harness.plugins import Registry, load_registry
-    from harness.protocols import (
-        Generator,
-        Judge,
-        JudgeUse,
-        LossOutput,
-        Objective,
-        RunContext,
-        SequenceBatch,
-        Suite,
-        Updater,
+    from harness.api import (
+        LoopResult as LoopResult,
+        Plan as Plan,
+        evaluate as evaluate,
+        plan_loop as plan_loop,
+        run_loop as run_loop,
     )
-    from harness.reward_functions import function_judge
-    from harness.specs import Config, GeneratorSpec, JudgeSpec, NoConfig, ObjectiveSpec, SuiteSpec, UpdaterSpec
+    from harness.config import (
+        EvalConfig as EvalConfig,
+        GeneratorRef as GeneratorRef,
+        LoopConfig as LoopConfig,
+    )
+    from harness.errors import (
+        HarnessError as HarnessError,
+    )
+    from harness.reward_functions import (
+        function_judge as function_judge,
+    )
+    from harness.hookspecs import (
+        hookimpl as hookimpl,
+    )
+    from harness.plugins import (
+        Registry as Registry,
+        load_registry as load_registry,
+    )
+    from harness.protocols import (
+        Generator as Generator,
+        Judge as Judge,
+        JudgeUse as JudgeUse,
+        LossOutput as LossOutput,
+        Objective as Objective,
+        RunContext as RunContext,
+        SequenceBatch as SequenceBatch,
+        Suite as Suite,
+        Updater as Updater,
+    )
+    from harness.specs import (
+        Config as Config,
+        GeneratorSpec as GeneratorSpec,
+        JudgeSpec as JudgeSpec,
+        NoConfig as NoConfig,
+        ObjectiveSpec as ObjectiveSpec,
+        SuiteSpec as SuiteSpec,
+        UpdaterSpec as UpdaterSpec,
+    )
     from harness.types import (
-        AdapterCheckpoint,
-        Completion,
-        EvalReport,
-        GateDecision,
-        Group,
-        Prompt,
-        Sampling,
-        Score,
-        ScoredGroup,
-        Update,
+        AdapterCheckpoint as AdapterCheckpoint,
+        Completion as Completion,
+        EvalReport as EvalReport,
+        GateDecision as GateDecision,
+        Group as Group,
+        Prompt as Prompt,
+        Sampling as Sampling,
+        Score as Score,
+        ScoredGroup as ScoredGroup,
+        Update as Update,
     )
 
 _HOMES = {

@@ -192,12 +192,16 @@ def find_suite(name: str, registry: Registry, context: RunContext) -> Suite:
 
 
 def _layers(layers: Sequence[Mapping[str, Any]], sets: Sequence[str]) -> dict[str, Any]:
-    """Later layers win, `sets` last. An adapter of another `peft_type` replaces earlier ones: their fields are not its own."""
+    """Later layers win, `sets` last. An adapter of another `peft_type` replaces earlier ones, whose fields it lacks."""
     values = apply_sets(merge(*layers), sets)
     adapter = values.get("adapter")
     chosen = adapter.get("peft_type") if isinstance(adapter, dict) else None
     fitting = [
-        {k: v for k, v in layer.items() if k != "adapter" or not isinstance(v, Mapping) or v.get("peft_type", chosen) == chosen}
+        {
+            k: v
+            for k, v in layer.items()
+            if k != "adapter" or not isinstance(v, Mapping) or v.get("peft_type", chosen) == chosen
+        }
         for layer in layers
     ]
     return apply_sets(merge(*fitting), sets)
@@ -231,7 +235,9 @@ def _check(config: LoopConfig, suites: Sequence[Suite], registry: Registry, cont
     if len(set(names)) != len(names):
         raise ConfigError(f"a suite is named twice: {', '.join(names)}", where="beside", remedy="Name each once.")
     if not target.train:
-        raise ConfigError("it has no training prompts", where=f"suite {target.name}", remedy="Use `harness eval` on it.")
+        raise ConfigError(
+            "it has no training prompts", where=f"suite {target.name}", remedy="Use `harness eval` on it."
+        )
     for suite in suites:
         eval_sampling(suite, config.eval)
         seat_judges(suite, "eval", registry, context)
@@ -243,10 +249,10 @@ def _check(config: LoopConfig, suites: Sequence[Suite], registry: Registry, cont
 
 
 def _require_independent_judge(target: Suite, registry: Registry) -> None:
-    """A judge that is trained against cannot be the only evidence of progress, unless its verdicts cannot be gamed by taste."""
+    """A judge that is trained against cannot be the only evidence of progress, unless it is deterministic."""
     trained = {use.name for use in target.judges if use.use in ("train", "both")}
     evidence = [use.name for use in target.judges if use.use in ("eval", "both")]
-    independent = [n for n in evidence if n not in trained or getattr(registry.get("judge", n).spec, "deterministic")]
+    independent = [n for n in evidence if n not in trained or registry.get("judge", n).spec.deterministic]
     if not independent:
         raise ConfigError(
             f"the gate's only evidence would be the training judge {', '.join(evidence)}",
@@ -259,7 +265,9 @@ def _identity(config: LoopConfig, suites: Sequence[Suite], model: ModelRef, regi
     """What a run is: two runs with equal identities are the same run. Paths are not in it, contents are."""
     named = {("generator", config.generator.name)}
     for stage in config.stages:
-        named |= {("updater", stage.updater)} | ({("generator", stage.generator)} if stage.generator != "policy" else set())
+        named |= {("updater", stage.updater)} | (
+            {("generator", stage.generator)} if stage.generator != "policy" else set()
+        )
         if isinstance(objective := stage.config.get("objective"), str):
             named.add(("objective", objective))
     named |= {("judge", use.name) for suite in suites for use in suite.judges}

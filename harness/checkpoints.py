@@ -52,9 +52,13 @@ def open_checkpoint(folder: Path, *, base: str | None = None) -> AdapterCheckpoi
             f"no {SEAL} here, so this is not a finished adapter", where=where, remedy="Give a round's adapter folder."
         ) from None
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise StoreError(f"{SEAL} is damaged ({error})", where=where, remedy="Restore the folder or train again.") from None
+        raise StoreError(
+            f"{SEAL} is damaged ({error})", where=where, remedy="Restore the folder or train again."
+        ) from None
     if weights_digest(folder) != version:
-        raise StoreError("the weights are not those that were sealed", where=where, remedy="Restore the folder or train again.")
+        raise StoreError(
+            "the weights are not those that were sealed", where=where, remedy="Restore the folder or train again."
+        )
     if base is not None and made_for != base:
         raise StoreError(
             f"the adapter belongs to another model (fingerprint {made_for[:12]}, not {base[:12]})",

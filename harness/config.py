@@ -28,7 +28,9 @@ class Stage(Config):
     """`[[stages]]`: rounds that are alike. Each samples, judges, updates, evaluates and is gated."""
 
     updater: str = Field(description="what trains: a plugin name, see `harness plugins`")
-    generator: str = Field(default="policy", description="`policy` (what [generator] names) or another, such as `reference`")
+    generator: str = Field(
+        default="policy", description="`policy` (what [generator] names) or another, such as `reference`"
+    )
     rounds: int = Field(default=1, ge=1)
     prompts: int = Field(default=32, ge=1, description="training prompts a round")
     n: int = Field(default=1, ge=1, description="completions a prompt (the group size)")
@@ -53,7 +55,9 @@ class LoopConfig(Config):
     suite: str = Field(description="the target: a suite's name or folder")
     model: str = Field(default="smollm2-135m", description="an asset, a local folder, or a model-hub id")
     seed: int = 0
-    beside: list[str] = Field(default_factory=list, description="suites evaluated beside the target, in their own roles")
+    beside: list[str] = Field(
+        default_factory=list, description="suites evaluated beside the target, in their own roles"
+    )
     generator: GeneratorRef = GeneratorRef()
     stages: list[Stage] = Field(min_length=1)
     adapter: dict[str, Any] = Field(default_factory=dict, description="a PEFT config: peft_type and its own fields")
@@ -133,7 +137,9 @@ def _assign(node: Any, path: Sequence[str], value: Any, key: str) -> None:
             else:
                 node = node.setdefault(part, {})
         else:
-            raise ConfigError(f"{'.'.join(path[:depth])!r} in {key!r} is not a table", where="--set", remedy="Check the key.")
+            raise ConfigError(
+                f"{'.'.join(path[:depth])!r} in {key!r} is not a table", where="--set", remedy="Check the key."
+            )
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def suite_fingerprint(suite: Suite, registry: Registry, config: EvalConfig) -> s
 
 
 def _item(scored: ScoredGroup) -> ItemResult:
-    """Mean reward over the item's epochs: None unless every epoch is scored, so that no item counts for a part of itself."""
+    """Mean reward over the item's epochs; None unless every epoch is scored: no item counts for a part of itself."""
     prompt = scored.group.prompt
     known = [value for value in scored.rewards if value is not None]
     return ItemResult(

@@ -24,7 +24,9 @@ class GateConfig(Config):
     """`[gate]`: how much evidence a promotion needs. Margins belong to the suites, in score units."""
 
     alpha: float = Field(default=0.05, gt=0, lt=0.5, description="one-sided level of each condition")
-    min_gain: float = Field(default=0.01, ge=0, le=1, description="least estimated gain on the target worth a promotion")
+    min_gain: float = Field(
+        default=0.01, ge=0, le=1, description="least estimated gain on the target worth a promotion"
+    )
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,9 @@ class _Comparison:
     candidate: SuiteReport
 
 
-def gate(incumbent: EvalReport, candidate: EvalReport, anchor: EvalReport, config: GateConfig | None = None) -> GateDecision:
+def gate(
+    incumbent: EvalReport, candidate: EvalReport, anchor: EvalReport, config: GateConfig | None = None
+) -> GateDecision:
     """Promote, reject, or call the evidence inconclusive.
 
     `anchor` is the frozen starting point: regression suites are held against it as well, so that small losses
@@ -157,7 +161,9 @@ def _compare(before: SuiteReport, after: SuiteReport, alpha: float) -> Interval:
 
 def _sentence(outcome: Outcome, checks: list[Check], failed: list[Check]) -> str:
     target = next(check for check in checks if check.name.startswith("target"))
-    gain = f"{_signed(target.estimate)} on {target.name.split()[1]} (at least {_signed(target.lower)} with 95% confidence)"
+    gain = (
+        f"{_signed(target.estimate)} on {target.name.split()[1]} (at least {_signed(target.lower)} with 95% confidence)"
+    )
     if abs(target.upper or 0) and outcome == "promoted":
         return f"Promoted: {gain}, and nothing that must hold got worse."
     worst: Callable[[Check], float] = lambda c: (c.lower or 0.0) - (c.threshold or 0.0)  # noqa: E731

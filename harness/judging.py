@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import HarnessError, JudgeFailure, PluginError
-from harness.protocols import Judge, JudgeUse, RunContext, Suite
 from harness.plugins import Registry
+from harness.protocols import Judge, JudgeUse, RunContext, Suite
 from harness.rewards import reward
 from harness.types import Group, Score, ScoredGroup, digest
 
@@ -76,9 +76,13 @@ def judges_fingerprint(uses: Sequence[JudgeUse], registry: Registry) -> str:
     """Identity of a set of judges: name, settings with defaults, weight, and who ships them in which version."""
     return digest(
         [
-            [u.name, registry.config("judge", u.name, u.config).model_dump(mode="json"), u.weight]
-            + [str(registry.get("judge", u.name).origin)]
-            for u in uses
+            [
+                use.name,
+                registry.config("judge", use.name, use.config).model_dump(mode="json"),
+                use.weight,
+                str(registry.get("judge", use.name).origin),
+            ]
+            for use in uses
         ]
     )
 
@@ -92,11 +96,11 @@ def _checked(name: str, judge: Judge, groups: Sequence[Group]) -> list[tuple[Sco
         raise PluginError(f"raised {type(error).__name__}: {error}", where=f"judge {name}") from error
     where = f"judge {name}"
     if len(verdicts) != len(groups):
-        raise PluginError(f"returned {len(verdicts)} verdict lists for {len(groups)} groups", where=where)
+        raise PluginError(f"{len(verdicts)} verdict lists for {len(groups)} groups", where=where)
     for group, scores in zip(groups, verdicts, strict=True):
         if len(scores) != len(group.completions):
             raise PluginError(
-                f"returned {len(scores)} scores for the {len(group.completions)} completions of prompt {group.prompt.id}",
+                f"{len(scores)} scores for the {len(group.completions)} completions of prompt {group.prompt.id}",
                 where=where,
             )
         if not all(isinstance(score, Score) and score.judge == name for score in scores):

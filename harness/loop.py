@@ -81,7 +81,9 @@ class Loop:
         )
         self.commit(index, decision, candidate.version if decision.promoted else incumbent.version)
         if decision.outcome == "invalid":
-            raise HarnessError(decision.sentence, where=f"round {index}", remedy="Nothing was promoted; see the report.")
+            raise HarnessError(
+                decision.sentence, where=f"round {index}", remedy="Nothing was promoted; see the report."
+            )
         return Incumbent(candidate, report) if decision.promoted else incumbent
 
     def stored(self, index: int) -> Incumbent:
@@ -101,7 +103,9 @@ class Loop:
 
         def make(path: Path) -> Mapping[str, Any]:
             if stage.generator == "policy":
-                groups = self.sampler.at(incumbent.checkpoint).generate(prompts, n=stage.n, sampling=sampling, seed=seed)
+                groups = self.sampler.at(incumbent.checkpoint).generate(
+                    prompts, n=stage.n, sampling=sampling, seed=seed
+                )
             else:
                 source = self.registry.create("generator", stage.generator, {}, self.context, where=f"round {index}")
                 groups = source.generate(prompts, n=stage.n, sampling=sampling, seed=seed)
@@ -197,7 +201,7 @@ def train_batch(suite: Suite, seed: int, used: int, count: int) -> list[Prompt]:
 
 
 def derive_seed(seed: int, index: int) -> int:
-    """A seed a round, unrelated to its neighbours': `seed + index` would reuse round 2 of seed 0 as round 1 of seed 1."""
+    """A seed a round. Not `seed + index`, which would give round 2 of seed 0 the draws of round 1 of seed 1."""
     return random.Random(f"{seed}/{index}").getrandbits(31)
 
 

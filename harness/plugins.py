@@ -102,7 +102,8 @@ class Registry:
             for implementation in caller.get_hookimpls():
                 if implementation.plugin is not plugin:
                     continue
-                for spec in implementation.function():
+                specs: Any = implementation.function()
+                for spec in specs:
                     if not isinstance(spec, expected):
                         raise PluginError(f"{caller.name} returned {type(spec).__name__}, not {expected.__name__}")
                     if not (isinstance(spec.config, type) and issubclass(spec.config, Config)):
@@ -248,7 +249,7 @@ def _fields_at(model: type[Config], path: Sequence[str | int]) -> list[str]:
         if not nested:
             return []
         model = nested[0]
-    return list(model.model_fields)
+    return [info.alias or name for name, info in model.model_fields.items()]
 
 
 def _brief(error: BaseException) -> str:

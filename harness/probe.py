@@ -16,7 +16,7 @@ TOLERANCE = 0.1
 """Largest mean absolute difference, nats per token, between the trainer's and the sampler's log-probabilities."""
 
 NOISE = 0.03
-"""What engines differ by on the same weights, nats per token: a shift beyond twice this must be seen to have happened."""
+"""What two engines differ by on the same weights, nats per token: a shift beyond twice this must be seen."""
 
 
 def serve(

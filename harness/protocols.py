@@ -60,7 +60,9 @@ class ModelRef:
 class Components(Protocol):
     """Makes components by name, for those that are built from others (an updater from an objective)."""
 
-    def create(self, kind: str, name: str, config: Mapping[str, Any], context: RunContext, *, where: str = "") -> Any: ...
+    def create(
+        self, kind: str, name: str, config: Mapping[str, Any], context: RunContext, *, where: str = ""
+    ) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ class SequenceBatch:
 
 @dataclass(frozen=True)
 class LossOutput:
-    """`loss` is a scalar: this micro-batch's share of the step's loss. `metrics` likewise are shares, summed over the step."""
+    """`loss` is a scalar, this micro-batch's share of the step's; `metrics` likewise are shares, summed over the step."""
 
     loss: Tensor
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -188,7 +190,7 @@ class Suite:
     """Held out: never trained on."""
     judges: tuple[JudgeUse, ...]
     train: tuple[Prompt, ...] = ()
-    sampling: Sampling = Sampling(temperature=0.0)
+    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.0))
     summary: str = ""
     license: str = ""
     margin: float = 0.05

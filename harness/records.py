@@ -1,4 +1,4 @@
-"""Scored groups as Parquet (one row a completion), reports and decisions as JSON. Reading gives back what was written."""
+"""Scored groups as Parquet (a row a completion), reports and decisions as JSON. Reading gives back what was written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from harness.types import (
 
 
 def write_groups(path: Path, groups: Sequence[ScoredGroup]) -> None:
-    """Completions of one group are consecutive rows with one `group` number. Nested values of unequal shape are JSON text."""
+    """Completions of a group are consecutive rows with one `group` number. Values of unequal shape are JSON text."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -56,7 +56,14 @@ def _schema() -> Any:
     import pyarrow as pa
 
     text, ids = pa.string(), pa.list_(pa.int32())
-    score = {"judge": text, "value": pa.float64(), "status": text, "label": text, "explanation": text, "cost": pa.float64()}
+    score = {
+        "judge": text,
+        "value": pa.float64(),
+        "status": text,
+        "label": text,
+        "explanation": text,
+        "cost": pa.float64(),
+    }
     return pa.schema(
         {
             "group": pa.int32(),
@@ -119,7 +126,9 @@ def write_json(path: Path, record: EvalReport | GateDecision) -> None:
 def read_report(path: Path) -> EvalReport:
     data = json.loads(path.read_text())
     suites = tuple(
-        SuiteReport(**{**suite, "items": tuple(ItemResult(**{**i, "labels": tuple(i["labels"])}) for i in suite["items"])})
+        SuiteReport(
+            **{**suite, "items": tuple(ItemResult(**{**i, "labels": tuple(i["labels"])}) for i in suite["items"])}
+        )
         for suite in data["suites"]
     )
     return EvalReport(data["policy_version"], suites)

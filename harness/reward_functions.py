@@ -17,7 +17,7 @@ RewardFunction = Callable[..., Sequence[float | None]]
 def function_judge(function: RewardFunction, *, name: str = "", deterministic: bool = False) -> JudgeSpec:
     """`def f(prompts, completions, **columns) -> list[float | None]` as a judge named after it.
 
-    As TRL does for chats, `prompts` holds lists of messages and each completion is `[{"role": "assistant", "content"}]`;
+    As in TRL for chats, `prompts` holds lists of messages and a completion is `[{"role": "assistant", "content"}]`;
     columns are `completion_ids`, `target` (parsed JSON or None), `reference`, and every metadata key that all prompts
     have. Values must lie in [0, 1]; None abstains; NaN counts as failed. `name` defaults to the function's.
     """

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean difference with one-sided lower and upper bounds, each at level `alpha`. `n` counts items, not pseudo-items."""
+    """A mean with one-sided lower and upper bounds, each at level `alpha`. `n` counts items, not pseudo-items."""
 
     estimate: float
     lower: float
@@ -51,4 +51,6 @@ def mean_interval(values: Sequence[float], clusters: Sequence[str], *, alpha: fl
     def back(x: float) -> float:
         return min(1.0, max(0.0, (x + 1.0) / 2.0))
 
-    return Interval(back(shifted.estimate), back(shifted.lower), back(shifted.upper), shifted.standard_error / 2, shifted.n)
+    return Interval(
+        back(shifted.estimate), back(shifted.lower), back(shifted.upper), shifted.standard_error / 2, shifted.n
+    )

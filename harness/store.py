@@ -6,8 +6,8 @@
       journal.jsonl               one line a finished step: what was written, its sha256, figures
       rounds/001/groups.parquet   rounds/001/adapter/   rounds/001/report.json   rounds/001/decision.json
 
-An artifact is written aside, fsync'd and renamed; then its journal line is appended and fsync'd. The line is what makes it
-real: a crash before it leaves something that the next run throws away and makes again.
+An artifact is written aside, fsync'd and renamed; then its journal line is appended and fsync'd. The line is what makes
+it real: a crash before it leaves something that the next run throws away and makes again.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator, TypeVar
+from typing import Any, TypeVar
 
 from harness.errors import StoreError
 from harness.types import BASE_POLICY, digest
@@ -86,9 +86,13 @@ class RunStore:
             if not isinstance(header, dict) or not {"format", "identity"} <= set(header):
                 raise ValueError("format or identity is missing")
         except (FileNotFoundError, NotADirectoryError):
-            raise StoreError("no run here (run.json is missing)", where=str(folder), remedy="See `harness runs`.") from None
+            raise StoreError(
+                "no run here (run.json is missing)", where=str(folder), remedy="See `harness runs`."
+            ) from None
         except ValueError as error:
-            raise StoreError(f"run.json is damaged ({error})", where=str(folder), remedy="Restore it or start anew.") from None
+            raise StoreError(
+                f"run.json is damaged ({error})", where=str(folder), remedy="Restore it or start anew."
+            ) from None
         return header
 
     @property
@@ -191,7 +195,7 @@ class RunStore:
         return max((index for index, step in self.entries if step == "commit"), default=-1)
 
     def incumbent_round(self, upto: int | None = None) -> int:
-        """The round whose candidate was last promoted (by round `upto`); 0 is the starting point. Promotion is this pointer."""
+        """The round last promoted (by round `upto`); 0 is the starting point. Promotion is this pointer."""
         return max(
             (
                 index
@@ -208,7 +212,10 @@ class RunStore:
     def digest(self) -> str:
         """sha256 (hex) over what every step produced, without times: equal runs have equal digests."""
         return digest(
-            [[e.round, e.step, e.sha256, e.data if e.step == "commit" else None] for _, e in sorted(self.entries.items())]
+            [
+                [e.round, e.step, e.sha256, e.data if e.step == "commit" else None]
+                for _, e in sorted(self.entries.items())
+            ]
         )
 
     # ------------------------------------------------------------ the journal
@@ -224,7 +231,9 @@ class RunStore:
                 entry = Entry(**json.loads(line))
             except (ValueError, TypeError) as error:
                 raise StoreError(
-                    f"line {number} is damaged ({error})", where=str(path), remedy="Restore the file or start a new run."
+                    f"line {number} is damaged ({error})",
+                    where=str(path),
+                    remedy="Restore the file or start a new run.",
                 ) from None
             self.entries[entry.round, entry.step] = entry
 

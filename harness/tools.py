@@ -43,7 +43,9 @@ def _render_tool(tool: Mapping[str, Any]) -> str:
     schema = tool.get("parameters") or {}
     required = set(schema.get("required", ()))
     properties: Mapping[str, Any] = schema.get("properties", {})
-    signature = ", ".join(f"{name}{'' if name in required else '?'}: {_render_type(p)}" for name, p in properties.items())
+    signature = ", ".join(
+        f"{name}{'' if name in required else '?'}: {_render_type(p)}" for name, p in properties.items()
+    )
     lines = [f"{tool['name']}({signature})", _one_line(tool.get("description", ""))]
     lines += [f"- {name}: {note}" for name, p in properties.items() if (note := _one_line(p.get("description", "")))]
     return "\n".join(lines)

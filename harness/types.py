@@ -203,7 +203,7 @@ class ItemResult:
 
 @dataclass(frozen=True, slots=True)
 class SuiteReport:
-    """One suite under one policy. `fingerprint` covers items, judges, decoding and rendering: reports compare only if equal."""
+    """One suite under one policy. `fingerprint` covers items, judges and decoding: reports compare only if equal."""
 
     suite: str
     role: Role
@@ -237,7 +237,7 @@ class EvalReport:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One condition of the gate. `estimate` is a difference of mean scores with its bounds; `threshold` what it must pass."""
+    """One condition of the gate: a difference of mean scores with its bounds, and the `threshold` it must pass."""
 
     name: str
     passed: bool

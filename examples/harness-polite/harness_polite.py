@@ -38,7 +38,9 @@ def reinforce(batch: harness.SequenceBatch) -> harness.LossOutput:
 
 @harness.hookimpl
 def harness_register_judges() -> list[harness.JudgeSpec]:
-    return [harness.JudgeSpec("polite", "Does it say please and thank you?", lambda config, _: Polite(config), PoliteConfig)]
+    return [
+        harness.JudgeSpec("polite", "Does it say please and thank you?", lambda config, _: Polite(config), PoliteConfig)
+    ]
 
 
 @harness.hookimpl

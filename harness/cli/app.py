@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import rich_click as click
+from click.exceptions import Exit
 
 from harness.errors import EXIT_INTERRUPTED, EXIT_INVALID, HarnessError
 
@@ -62,7 +63,7 @@ click.rich_click.COMMAND_GROUPS = {
 class LazyGroup(click.RichGroup):
     """Subcommands live in modules that are imported when one of them is asked for."""
 
-    modules = {
+    modules: ClassVar[dict[str, str]] = {
         "loop": "run",
         "eval": "run",
         "runs": "look",
@@ -108,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         sys.exit(code if isinstance(code, int) else 0)
     except HarnessError as error:
         _fail(str(error), error.exit_code)
-    except click.exceptions.Exit as error:
+    except Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
         # click's own code for misuse is 2, which here means inconclusive.

@@ -79,9 +79,15 @@ def suites_command(ctx: click.Context, as_json: bool) -> None:
 
     entries = ctx.obj.registry.entries("suite")
     if as_json:
-        click.echo(json.dumps([{"name": e.spec.name, "summary": e.spec.summary, "from": str(e.origin)} for e in entries], indent=1))
+        click.echo(
+            json.dumps(
+                [{"name": e.spec.name, "summary": e.spec.summary, "from": str(e.origin)} for e in entries], indent=1
+            )
+        )
     else:
-        click.echo(table(["suite", "what it is", "from"], [[e.spec.name, e.spec.summary, str(e.origin)] for e in entries]))
+        click.echo(
+            table(["suite", "what it is", "from"], [[e.spec.name, e.spec.summary, str(e.origin)] for e in entries])
+        )
 
 
 @suites_command.command("show")
@@ -111,12 +117,17 @@ def suites_show(app: App, name: str, items: int, as_json: bool) -> None:
         "judges": [f"{use.name} ({use.use}, weight {use.weight:g}) {dict(use.config)}" for use in suite.judges],
         "margins": f"{suite.margin:g} to the incumbent, {suite.anchor_margin:g} to the anchor",
     }
-    shown = [{"id": i.id, "messages": list(i.messages), "target": i.target, "reference": i.reference} for i in suite.items[:items]]
+    shown = [
+        {"id": i.id, "messages": list(i.messages), "target": i.target, "reference": i.reference}
+        for i in suite.items[:items]
+    ]
     if as_json:
         click.echo(json.dumps({**facts, "first": shown}, indent=1, ensure_ascii=False, default=dict))
         return
     for key, value in facts.items():
-        lines = value if isinstance(value, list) else [f"{k} {v}" for k, v in value.items()] if isinstance(value, dict) else [value]
-        click.echo(f"{key:17} {', '.join(map(str, lines))}")
-    for item in shown:
-        click.echo(f"\n{item['id']}\n  asked     {item['messages'][-1]['content']}\n  expected  {item['reference'] or item['target']}")
+        if isinstance(value, dict):
+            value = [f"{category} {count}" for category, count in value.items()]
+        click.echo(f"{key:17} {', '.join(value) if isinstance(value, list) else value}")
+    for item in suite.items[:items]:
+        click.echo(f"\n{item.id}\n  asked     {item.messages[-1]['content']}")
+        click.echo(f"  expected  {item.target if item.reference is None else item.reference}")

@@ -37,7 +37,7 @@ class Finding:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @pass_app
 def doctor_command(app: App, as_json: bool) -> int:
-    """Say what was found (torch, device, vLLM, cores, memory, cache, plugins) and what to install for what is missing."""
+    """Say what is here (torch, device, vLLM, cores, memory, cache, plugins) and how to get what is missing."""
     from harness.cli.tables import table
 
     findings = [
@@ -46,7 +46,9 @@ def doctor_command(app: App, as_json: bool) -> int:
         _torchvision(),
         _vllm(),
         _package("bitsandbytes", "needed for QLoRA only", "pip install bitsandbytes"),
-        Finding("cores", "ok", f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"),
+        Finding(
+            "cores", "ok", f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"
+        ),
         _memory(),
         *_cache(),
         *_plugins(app),
@@ -54,7 +56,9 @@ def doctor_command(app: App, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
-        click.echo(table(["", "state", "found", "what to do"], [[f.what, f.state, f.found, f.remedy] for f in findings]))
+        click.echo(
+            table(["", "state", "found", "what to do"], [[f.what, f.state, f.found, f.remedy] for f in findings])
+        )
     return EXIT_INVALID if any(finding.state == "bad" for finding in findings) else EXIT_OK
 
 
@@ -89,7 +93,10 @@ def _vllm() -> Finding:
         except importlib.metadata.PackageNotFoundError:
             continue
     return Finding(
-        "vllm", "note", "not installed: the transformers generator is used", "See Set-up in the README; on a GPU: [cuda]."
+        "vllm",
+        "note",
+        "not installed: the transformers generator is used",
+        "See Set-up in the README; on a GPU: [cuda].",
     )
 
 
@@ -114,7 +121,9 @@ def _cache() -> list[Finding]:
     root = assets.cache_dir()
     existing = next(path for path in (root, *root.parents) if path.exists())
     free = shutil.disk_usage(existing).free / GIB
-    space = Finding("cache", "ok" if free > 1 else "bad", f"{root}, {free:.0f} GiB free", "" if free > 1 else "Free 1 GiB.")
+    space = Finding(
+        "cache", "ok" if free > 1 else "bad", f"{root}, {free:.0f} GiB free", "" if free > 1 else "Free 1 GiB."
+    )
     return [space, *map(_asset, assets.list_assets())]
 
 
@@ -122,11 +131,15 @@ def _asset(asset: Asset) -> Finding:
     if asset.ready:
         return Finding(f"asset {asset.name}", "ok", str(asset.folder))
     size = f"{asset.size / 1e6:.0f} MB"
-    return Finding(f"asset {asset.name}", "note", f"not fetched ({asset.requirement}, {size})", "Fetched when first used.")
+    return Finding(
+        f"asset {asset.name}", "note", f"not fetched ({asset.requirement}, {size})", "Fetched when first used."
+    )
 
 
 def _plugins(app: App) -> list[Finding]:
     registry = app.registry
     counted = Finding("plugins", "ok", f"{len(registry.entries())} components")
-    problems = [Finding("plugin", "note", str(p), f"Mend it or --disable-plugin {p.origin.plugin}") for p in registry.problems]
+    problems = [
+        Finding("plugin", "note", str(p), f"Mend it or --disable-plugin {p.origin.plugin}") for p in registry.problems
+    ]
     return [counted, *problems, *(Finding("plugin", "note", conflict) for conflict in registry.conflicts())]

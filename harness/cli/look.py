@@ -45,7 +45,10 @@ def runs_command(app: App, runs: Path, as_json: bool) -> None:
     elif not found:
         click.echo(f"No runs in {runs}. Start one: harness loop --suite tool-calls")
     else:
-        rows = [[r["run"], f"{r['rounds']}/{r['of']}", str(r["round"]), r["incumbent"][:12], r["digest"][:12]] for r in found]
+        rows = [
+            [r["run"], f"{r['rounds']}/{r['of']}", str(r["round"]), r["incumbent"][:12], r["digest"][:12]]
+            for r in found
+        ]
         click.echo(table(["run", "rounds", "incumbent round", "incumbent", "digest"], rows))
 
 

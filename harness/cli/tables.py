@@ -115,7 +115,8 @@ def _report_row(name: str, suite: SuiteReport) -> list[str]:
     return [
         name,
         suite.role,
-        str(len(suite.items)) + (f" ({len(suite.items) - len(scored)} unscored)" if len(scored) < len(suite.items) else ""),
+        str(len(suite.items))
+        + (f" ({len(suite.items) - len(scored)} unscored)" if len(scored) < len(suite.items) else ""),
         "unscored" if suite.mean is None else f"{suite.mean:.1%}",
         f"[{interval.lower:.1%}, {interval.upper:.1%}]" if scored else "",
         outcomes,

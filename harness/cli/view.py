@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 T = TypeVar("T")
+LOG_EVERY = 30.0
+"""Seconds between the lines that a task writes where there is no terminal to draw a bar on."""
 
 
 class View:
@@ -24,7 +26,7 @@ class View:
         self.console.print(text, markup=False, soft_wrap=True)
 
     def track(self, items: Iterable[T], *, description: str, total: int | None = None) -> Iterator[T]:
-        if total is None and hasattr(items, "__len__"):
+        if total is None and isinstance(items, Sized):
             total = len(items)
         with self.task(description, total) as advance:
             for item in items:
@@ -39,22 +41,29 @@ class View:
         if outermost and self.console.is_terminal:
             progress.start()
         task = progress.add_task(description, total=total, figures="")
-        started, done = time.monotonic(), 0.0
+        started = said = time.monotonic()
+        done, shown = 0.0, ""
+
+        def line() -> str:
+            count = f"{done:g}" if total is None or done == total else f"{done:g}/{total:g}"
+            return f"  {description}: {count} in {time.monotonic() - started:.1f} s  {shown}".rstrip()
 
         def advance(amount: float = 1, **figures: Any) -> None:
-            nonlocal done
+            nonlocal done, shown, said
             done += amount
-            shown = "  ".join(f"{name} {_number(value)}" for name, value in figures.items())
-            progress.update(task, advance=amount, **({"figures": shown} if shown else {}))
+            if figures:
+                shown = "  ".join(f"{name} {_number(value)}" for name, value in figures.items())
+            progress.update(task, advance=amount, figures=shown)
+            if not self.console.is_terminal and not outermost and time.monotonic() - said > LOG_EVERY and done != total:
+                said = time.monotonic()
+                self.note(line())
 
         try:
             yield advance
         finally:
-            figures = progress.tasks[progress.task_ids.index(task)].fields["figures"]
             progress.remove_task(task)
             if not self.console.is_terminal and not outermost:
-                count = f"{done:g}" if total is None or done == total else f"{done:g}/{total:g}"
-                self.note(f"  {description}: {count} in {time.monotonic() - started:.1f} s  {figures}".rstrip())
+                self.note(line())
             if outermost:
                 progress.stop()
                 self._progress = None

@@ -58,15 +58,10 @@ def start_adapter(
     """`base` with a trainable adapter: the parent's, or where there is none a new one from `settings`.
 
     `settings` is a PEFT config, its own fields and `peft_type`; equal seeds give equal weights. Raises ConfigError
-    when PEFT refuses it, and HarnessError when the parent was trained on another model.
+    where they make no usable adapter, and HarnessError when the parent was trained on another model.
     """
     if parent is None:
-        config = peft_config(settings)
-        transformers.set_seed(seed)
-        try:
-            return peft.get_peft_model(base, config)
-        except (ValueError, TypeError, NotImplementedError) as error:
-            raise ConfigError(f"PEFT refuses it ({error})", where="adapter") from error
+        return new_adapter(base, peft_config(settings), seed=seed)
     if parent.base != model.fingerprint:
         made_for, given = parent.base[:12], model.fingerprint[:12]
         raise HarnessError(
@@ -75,6 +70,32 @@ def start_adapter(
             remedy=f"Train from an adapter of {model.name}, or from none.",
         )
     return peft.PeftModel.from_pretrained(base, parent.path, is_trainable=True, local_files_only=True)
+
+
+def new_adapter(base: PreTrainedModel, config: peft.PeftConfig, *, seed: int) -> peft.PeftModel:
+    """A fresh adapter. Raises ConfigError when PEFT refuses it, or when starting it rewrites the base model."""
+    transformers.set_seed(seed)
+    before = _fingerprint(base)
+    try:
+        model: peft.PeftModel = peft.get_peft_model(base, config)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise ConfigError(f"PEFT refuses it ({error})", where="adapter") from error
+    with model.disable_adapter():
+        after = _fingerprint(model)
+    if not torch.equal(before, after):
+        raise ConfigError(
+            "this kind of initialization rewrites the base model, so the saved adapter would mean nothing to a "
+            "sampler that serves the base, and switching it off would not give the base back",
+            where="adapter",
+            remedy="Choose another one, such as init_lora_weights = true.",
+        )
+    return model
+
+
+@torch.no_grad()
+def _fingerprint(model: Any) -> torch.Tensor:
+    """Logits of an arbitrary sequence, without dropout."""
+    return model.eval()(input_ids=torch.arange(16, device=model.device)[None], use_cache=False).logits
 
 
 def peft_config(settings: Mapping[str, Any]) -> peft.PeftConfig:

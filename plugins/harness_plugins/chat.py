@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from harness.errors import AssetError, HarnessError
 from harness.tools import render_tools
@@ -72,9 +72,13 @@ def render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
     wrapped = [{"type": "function", "function": tool} for tool in tools] if tools else None
     _template(tokenizer, has_tools=wrapped is not None)
     try:
-        return list(
-            tokenizer.apply_chat_template(messages, tools=wrapped, add_generation_prompt=True, return_dict=False)
+        ids = tokenizer.apply_chat_template(
+            messages,
+            tools=wrapped,  # type: ignore[arg-type]
+            add_generation_prompt=True,
+            return_dict=False,
         )
+        return cast("list[int]", ids)
     except (jinja2.TemplateError, TypeError, KeyError) as error:
         raise HarnessError(
             f"the model's chat template refuses this chat ({error})",

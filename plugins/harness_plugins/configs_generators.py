@@ -18,8 +18,8 @@ class ScriptedConfig(Config):
     `by_version`, then under `*` there, then in `default`. The answer `$reference` stands for the prompt's gold answer.
     """
 
-    answers: dict[str, Answers] = {}
-    by_version: dict[str, Answers] = {}
+    answers: dict[str, Answers] = Field(default_factory=dict)
+    by_version: dict[str, Answers] = Field(default_factory=dict)
     """Keys: a policy version, `base` for the model without adapter, `*` for any other."""
     default: Answers = ("",)
     pick: Literal["cycle", "random"] = "cycle"

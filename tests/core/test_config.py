@@ -18,7 +18,9 @@ def test_layers_tables_merge_and_lists_replace() -> None:
 
 
 def test_sets_reach_into_lists_and_parse_toml_values() -> None:
-    values = apply_sets({"stages": [{"n": 1}]}, ["stages.0.n=16", "adapter.r=8", "name=a b", "flags=[1, 2]", "deep.x.y=true"])
+    values = apply_sets(
+        {"stages": [{"n": 1}]}, ["stages.0.n=16", "adapter.r=8", "name=a b", "flags=[1, 2]", "deep.x.y=true"]
+    )
     assert values == {
         "stages": [{"n": 16}],
         "adapter": {"r": 8},

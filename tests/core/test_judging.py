@@ -107,7 +107,9 @@ def test_a_function_judge_gets_what_trl_would_give_it() -> None:
     spec = function_judge(shouting)
     assert (spec.name, spec.summary) == ("shouting", "Is it in capitals?")
     judge = spec.create(spec.config(), RunContext())
-    verdicts = judge.score([group("YES", "no", target='{"a": 1}', metadata={"topic": "t"}), group("", target="2", metadata={"topic": "u"})])
+    verdicts = judge.score(
+        [group("YES", "no", target='{"a": 1}', metadata={"topic": "t"}), group("", target="2", metadata={"topic": "u"})]
+    )
     assert [[s.value for s in v] for v in verdicts] == [[1.0, 0.0], [None]]
     assert verdicts[1][0].status == "abstained"
     assert seen["target"] == [{"a": 1}, {"a": 1}, 2]

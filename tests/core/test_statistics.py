@@ -35,7 +35,9 @@ def test_identical_items_in_one_cluster_count_once() -> None:
     """Copies of an item are no evidence: ten clusters of ten copies are about as wide as ten items."""
     values = [1.0, 0.0] * 5
     single = paired_interval(values, [str(i) for i in range(10)], alpha=0.05)
-    copied = paired_interval([v for v in values for _ in range(10)], [str(i) for i in range(10) for _ in range(10)], alpha=0.05)
+    copied = paired_interval(
+        [v for v in values for _ in range(10)], [str(i) for i in range(10) for _ in range(10)], alpha=0.05
+    )
     naive = paired_interval([v for v in values for _ in range(10)], [str(i) for i in range(100)], alpha=0.05)
     assert copied.standard_error > 2.5 * naive.standard_error
     assert copied.standard_error == pytest.approx(single.standard_error, rel=0.35)
@@ -48,7 +50,8 @@ def test_false_promotion_rate_stays_near_the_level(n: int, p: float) -> None:
     names = [str(i) for i in range(n)]
     trials = 2000
     hits = sum(
-        paired_interval(list(rng.choice([-1.0, 0.0, 1.0], size=n, p=[p / 2, 1 - p, p / 2])), names, alpha=0.05).lower > 0
+        paired_interval(list(rng.choice([-1.0, 0.0, 1.0], size=n, p=[p / 2, 1 - p, p / 2])), names, alpha=0.05).lower
+        > 0
         for _ in range(trials)
     )
     assert hits / trials <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)

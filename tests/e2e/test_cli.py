@@ -137,6 +137,8 @@ def test_doctor_finds_this_machine() -> None:
 
 def test_completion_and_version() -> None:
     assert "_HARNESS_COMPLETE" in harness("completion", "bash").stdout
-    completed = harness(env={**os.environ, "_HARNESS_COMPLETE": "bash_complete", "COMP_WORDS": "harness lo", "COMP_CWORD": "1"})
+    completed = harness(
+        env={**os.environ, "_HARNESS_COMPLETE": "bash_complete", "COMP_WORDS": "harness lo", "COMP_CWORD": "1"}
+    )
     assert "loop" in completed.stdout
     assert harness("--version").stdout.startswith("harness, version")

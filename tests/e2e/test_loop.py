@@ -32,7 +32,10 @@ def test_a_loop_learns_and_promotes_and_a_second_run_of_it_does_nothing(tmp_path
 
 
 def test_equal_settings_give_equal_digests_and_another_seed_does_not(tmp_path: Path, tiny_loop: Settings) -> None:
-    digests = [run_loop({**tiny_loop, "seed": seed}, runs=tmp_path / name).digest for name, seed in [("a", 0), ("b", 0), ("c", 1)]]
+    digests = [
+        run_loop({**tiny_loop, "seed": seed}, runs=tmp_path / name).digest
+        for name, seed in [("a", 0), ("b", 0), ("c", 1)]
+    ]
     assert digests[0] == digests[1] != digests[2]
 
 

@@ -21,7 +21,17 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which pip has installed examples/harness-polite."""
     folder = tmp_path_factory.mktemp("site")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(folder)]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(folder),
+    ]
     subprocess.run([*pip, str(EXAMPLES / "harness-polite")], check=True)
     return folder
 

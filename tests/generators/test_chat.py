@@ -11,7 +11,8 @@ from harness.tools import INSTRUCTION, render_tools
 from harness.types import Prompt, Sampling
 from harness_plugins import chat
 
-TOOLS = json.dumps([{"name": "add", "description": "Adds.", "parameters": {"type": "object", "properties": {"x": {"type": "integer"}}}}])
+PARAMETERS = {"type": "object", "properties": {"x": {"type": "integer"}}}
+TOOLS = json.dumps([{"name": "add", "description": "Adds.", "parameters": PARAMETERS}])
 TOOL_TEMPLATE = "{% for t in tools or [] %}[{{ t.type }}:{{ t.function.name }}]{% endfor %}" + TEMPLATE
 
 
@@ -37,17 +38,18 @@ def test_tools_come_before_an_existing_system_message():
 
 def test_a_template_that_knows_tools_is_given_them_in_the_openai_wrapper():
     shown = text_of(byte_tokenizer(TOOL_TEMPLATE), ask("hi", tools=TOOLS))
-    assert shown.startswith("[function:add]<|im_start|>user") and INSTRUCTION not in shown
+    assert shown.startswith("[function:add]<|im_start|>user")
+    assert INSTRUCTION not in shown
 
 
 def test_missing_template_is_an_error_with_a_remedy():
-    with pytest.raises(HarnessError, match="no chat template.*chat_template.jinja"):
+    with pytest.raises(HarnessError, match=r"no chat template.*chat_template.jinja"):
         chat.render(byte_tokenizer(None), ask("hi"))
 
 
 def test_a_chat_that_the_template_refuses_is_named():
     refusing = byte_tokenizer("{{ raise_exception('no system role') }}")
-    with pytest.raises(HarnessError, match="prompt p7: .*no system role"):
+    with pytest.raises(HarnessError, match=r"prompt p7: .*no system role"):
         chat.render(refusing, ask("hi", id="p7"))
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_llama import ask, byte_tokenizer
 from pydantic import ValidationError
+from tiny_llama import ask, byte_tokenizer
 
 from harness.errors import HarnessError
 from harness.protocols import ModelRef, RunContext
@@ -19,8 +19,8 @@ V1 = AdapterCheckpoint(Path("nowhere"), "v1", "base")
 V2 = AdapterCheckpoint(Path("nowhere"), "v2", "base")
 
 
-def scripted(context: RunContext = RunContext(), **settings):
-    return create_scripted(ScriptedConfig(**settings), context)
+def scripted(context: RunContext | None = None, **settings):
+    return create_scripted(ScriptedConfig(**settings), context or RunContext())
 
 
 def texts(generator, prompt, n=1, seed=0, **sampling):
@@ -30,9 +30,11 @@ def texts(generator, prompt, n=1, seed=0, **sampling):
 
 def test_lookup_goes_from_the_prompt_over_the_version_to_the_default():
     generator = scripted(answers={"a": ["A"]}, by_version={"base": ["B"], "v1": ["C"], "*": ["D"]}, default=["E"])
-    assert texts(generator, ask("a")) == ["A"] and texts(generator, ask("b")) == ["B"]
+    assert texts(generator, ask("a")) == ["A"]
+    assert texts(generator, ask("b")) == ["B"]
     generator.load_adapter(V1)
-    assert texts(generator, ask("a")) == ["A"] and texts(generator, ask("b")) == ["C"]
+    assert texts(generator, ask("a")) == ["A"]
+    assert texts(generator, ask("b")) == ["C"]
     generator.load_adapter(V2)
     assert texts(generator, ask("b")) == ["D"]
     generator.load_adapter(None)
@@ -57,14 +59,16 @@ def test_random_depends_on_seed_prompt_and_index_only():
     long = texts(generator, ask("a"), n=40)
     assert long[:8] == texts(generator, ask("a"), n=8)
     assert len(set(long)) > 5
-    assert long != texts(generator, ask("a"), n=40, seed=1) and long != texts(generator, ask("b"), n=40)
+    assert long != texts(generator, ask("a"), n=40, seed=1)
+    assert long != texts(generator, ask("b"), n=40)
 
 
 def test_tokens_are_bytes_and_a_limit_cuts_them():
     generator = scripted(default=["héy"], logprob=-0.5)
     (group,) = generator.generate([ask("q")], n=1, sampling=Sampling(), seed=0)
     (completion,) = group.completions
-    assert completion.token_ids == (*"héy".encode(), 256) and completion.logprobs == (-0.5,) * 5
+    assert completion.token_ids == (*"héy".encode(), 256)
+    assert completion.logprobs == (-0.5,) * 5
     assert group.prompt_token_ids == (ord("q"),)
     (group,) = generator.generate([ask("q")], n=1, sampling=Sampling(max_tokens=1), seed=0)
     (completion,) = group.completions
@@ -73,7 +77,7 @@ def test_tokens_are_bytes_and_a_limit_cuts_them():
 
 def test_reference_answer_in_a_script():
     assert texts(scripted(default=["$reference"]), ask("a", reference="gold")) == ["gold"]
-    with pytest.raises(HarnessError, match="prompt a: .*no reference"):
+    with pytest.raises(HarnessError, match=r"prompt a: .*no reference"):
         texts(scripted(default=["$reference"]), ask("a"))
 
 
@@ -95,9 +99,12 @@ def test_reference_returns_the_gold_answer_once(tiny: ModelRef):
     generator = create_reference(NoConfig(), RunContext(model=tiny))
     (group,) = generator.generate([ask("q", reference="gold")], n=1, sampling=Sampling(max_tokens=2), seed=0)
     (completion,) = group.completions
-    assert completion.text == "gold" and completion.logprobs is None and completion.finish_reason == "stop"
+    assert completion.text == "gold"
+    assert completion.logprobs is None
+    assert completion.finish_reason == "stop"
     assert completion.token_ids == tuple(chat.encode_completion(byte_tokenizer(), "gold"))
-    assert group.policy_version == "reference" and generator.score_tokens([1, 2]) is None
+    assert group.policy_version == "reference"
+    assert generator.score_tokens([1, 2]) is None
 
 
 def test_reference_refuses_copies_and_prompts_without_an_answer(tiny: ModelRef):

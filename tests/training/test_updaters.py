@@ -286,7 +286,8 @@ def test_a_loss_that_is_not_finite_stops_the_update(context: RunContext, tmp_pat
 
 
 def test_nothing_is_printed(context: RunContext, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    sft(context, epochs=1).update(DEMONSTRATIONS, parent=None, out=tmp_path, seed=0)
+    parent = sft(context, epochs=1).update(DEMONSTRATIONS, parent=None, out=tmp_path / "a", seed=0).checkpoint
+    group(context).update(GROUPS, parent=parent, out=tmp_path / "b", seed=0)
     assert capfd.readouterr() == ("", "")
 
 
@@ -299,7 +300,10 @@ def test_nothing_is_printed(context: RunContext, tmp_path: Path, capfd: pytest.C
         ({}, "peft_type '' is unknown"),
         ({"peft_type": "LORAX"}, "LORA"),
         ({"peft_type": "LORA", "rnk": 4}, "no field 'rnk'"),
-        ({"peft_type": "LORA", "init_lora_weights": "eva", "r": "x"}, "PEFT refuses"),
+        ({"peft_type": "LORA", "r": 0, "target_modules": ["q_proj"]}, "PEFT refuses"),
+        ({"peft_type": "LORA", "target_modules": ["no_such_layer"]}, "PEFT refuses"),
+        ({"peft_type": "LORA", "target_modules": ["q_proj"], "init_lora_weights": "pissa"}, "rewrites the base"),
+        ({"peft_type": "LORA", "target_modules": ["q_proj"], "init_lora_weights": "olora"}, "rewrites the base"),
     ],
 )
 def test_a_wrong_adapter_table_is_named(table: dict[str, Any], what: str, context: RunContext, tmp_path: Path) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import llguidance
 import llguidance.hf
 import numpy as np
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from harness.errors import HarnessError
 from harness.types import Prompt
 from harness_plugins.chat import constraint_schema
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 # The layout of json.dumps, which is also that of gold answers. Free whitespace lets a model pad for ever.
 LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
@@ -48,6 +46,12 @@ class SchemaGrammars:
     """Compiles schemas against one tokenizer. `vocab_size` is the width of the model's logits."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, vocab_size: int, stop_ids: Sequence[int]) -> None:
+        if not isinstance(tokenizer, PreTrainedTokenizerFast):
+            raise HarnessError(
+                "constrained decoding needs a fast tokenizer",
+                where=str(tokenizer.name_or_path),
+                remedy="Use a model with a tokenizer.json, or switch `constrained` off.",
+            )
         self._tokenizer = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocab_size, eos_token=sorted(stop_ids))
 
     def matcher(self, prompt: Prompt) -> SchemaMatcher:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -37,7 +38,7 @@ class Row:
 
 @torch.inference_mode()
 def decode_rows(
-    model: PreTrainedModel,
+    model: PreTrainedModel | PeftModel,
     prompts: Sequence[Sequence[int]],
     rows: list[Row],
     *,

@@ -18,7 +18,7 @@ NAME = "reference"
 
 
 class ReferenceGenerator:
-    """One completion a prompt: `Prompt.reference`, closed by the end-of-turn token. Nothing is sampled, so no log-probs."""
+    """One completion a prompt: `Prompt.reference` and the end-of-turn token. Nothing is sampled, so no log-probs."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer

@@ -21,7 +21,9 @@ def uniforms(seed: int, prompt_id: str, index: int, count: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16]))).random(count)
 
 
-def draw(logits_N_V: Tensor, uniforms_N: Tensor, sampling: Sampling, allowed_N_V: Tensor | None) -> tuple[Tensor, Tensor]:
+def draw(
+    logits_N_V: Tensor, uniforms_N: Tensor, sampling: Sampling, allowed_N_V: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Next tokens and their log-probabilities (natural log), both shaped N.
 
     The log-probabilities are the policy's own at the sampling temperature (1 when greedy): before truncation by

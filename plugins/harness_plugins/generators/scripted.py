@@ -8,7 +8,7 @@ from typing import Protocol
 
 from harness.errors import HarnessError
 from harness.protocols import RunContext
-from harness.types import BASE_POLICY, AdapterCheckpoint, Completion, Group, Prompt, Sampling
+from harness.types import BASE_POLICY, AdapterCheckpoint, Completion, FinishReason, Group, Prompt, Sampling
 from harness_plugins.configs_generators import ScriptedConfig
 
 NAME = "scripted"
@@ -103,7 +103,8 @@ class ScriptedGenerator:
         ids = self._codec.encode(_resolve(answer, prompt))
         kept = ids[: sampling.max_tokens]
         logprobs = None if self._config.logprob is None else (self._config.logprob,) * len(kept)
-        return Completion(self._codec.decode(kept), tuple(kept), logprobs, "stop" if len(kept) == len(ids) else "length")
+        finish: FinishReason = "stop" if len(kept) == len(ids) else "length"
+        return Completion(self._codec.decode(kept), tuple(kept), logprobs, finish)
 
 
 def _resolve(answer: str, prompt: Prompt) -> str:

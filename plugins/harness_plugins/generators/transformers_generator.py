@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
 
 import torch
+from peft import PeftConfig, PeftModel
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import logging
 
 from harness.errors import AssetError, ConfigError, HarnessError
 from harness.protocols import ModelRef, RunContext
@@ -34,14 +38,14 @@ class TransformersGenerator:
         self._base = _load_model(self._model_ref, config)
         self._stop_ids = chat.stop_ids(self._tokenizer, self._base.generation_config)
         self._context = int(self._base.config.get_text_config().max_position_embeddings)
-        self._served: PreTrainedModel = self._base
+        self._adapted: PeftModel | None = None
         self._version = BASE_POLICY
         self._grammars: SchemaGrammars | None = None
 
     # ------------------------------------------------------------ sampling
 
     def generate(self, prompts: Sequence[Prompt], *, n: int, sampling: Sampling, seed: int) -> list[Group]:
-        """Raises HarnessError when a prompt fills the context or, if constrained, has no schema that can be followed."""
+        """Raises HarnessError when a prompt fills the context or, if constrained, has no schema to follow."""
         ids = [chat.render(self._tokenizer, prompt) for prompt in prompts]
         rows = [self._rows(prompt, len(p), n, sampling, seed) for prompt, p in zip(prompts, ids, strict=True)]
         # Like lengths together: the shorter prompts of a batch are padded to its longest.
@@ -91,7 +95,7 @@ class TransformersGenerator:
 
     def _grammar(self) -> SchemaGrammars:
         if self._grammars is None:  # reading the vocabulary takes a second, so only when asked for
-            vocab_size = self._base.get_output_embeddings().weight.shape[0]
+            vocab_size = self._base.get_output_embeddings().weight.shape[0]  # type: ignore[no-untyped-call]
             self._grammars = SchemaGrammars(self._tokenizer, vocab_size=vocab_size, stop_ids=sorted(self._stop_ids))
         return self._grammars
 
@@ -111,9 +115,11 @@ class TransformersGenerator:
             self._load(checkpoint)
         self._version = version
 
-    def _load(self, checkpoint: AdapterCheckpoint) -> None:
-        from peft import PeftConfig, PeftModel
+    @property
+    def _served(self) -> PreTrainedModel | PeftModel:
+        return self._base if self._adapted is None else self._adapted
 
+    def _load(self, checkpoint: AdapterCheckpoint) -> None:
         if checkpoint.base != self._model_ref.fingerprint:
             raise HarnessError(
                 f"the adapter was trained on another model than {self._model_ref.name}",
@@ -126,12 +132,19 @@ class TransformersGenerator:
                 where=str(checkpoint.path),
                 remedy="Train an adapter that changes weights, such as LORA.",
             )
-        self._served = PeftModel.from_pretrained(self._base, str(checkpoint.path)).eval()
+        try:
+            self._adapted = PeftModel.from_pretrained(self._base, str(checkpoint.path)).eval()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise AssetError(
+                f"the adapter cannot be loaded ({str(error).splitlines()[0]})",
+                where=str(checkpoint.path),
+                remedy="Give a PEFT adapter folder with safetensors.",
+            ) from None
 
     def _unload(self) -> None:
-        if self._served is not self._base:
-            self._base = self._served.unload()  # puts back the very modules that were wrapped
-            self._served, self._version = self._base, BASE_POLICY
+        if self._adapted is not None:
+            self._base = self._adapted.unload()  # puts back the very modules that were wrapped
+            self._adapted, self._version = None, BASE_POLICY
 
     @torch.inference_mode()
     def score_tokens(self, token_ids: Sequence[int]) -> tuple[float, ...]:
@@ -142,7 +155,7 @@ class TransformersGenerator:
 
     def close(self) -> None:
         self._unload()
-        del self._served, self._base
+        del self._base
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -150,7 +163,8 @@ class TransformersGenerator:
 def _load_model(model: ModelRef, config: TransformersConfig) -> PreTrainedModel:
     device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
     try:
-        loaded = AutoModelForCausalLM.from_pretrained(str(model.path), dtype=getattr(torch, config.dtype))
+        with _no_progress_bar():
+            loaded = AutoModelForCausalLM.from_pretrained(str(model.path), dtype=getattr(torch, config.dtype))
     except (OSError, ValueError) as error:
         raise AssetError(
             f"the model cannot be loaded ({str(error).splitlines()[0]})",
@@ -158,13 +172,25 @@ def _load_model(model: ModelRef, config: TransformersConfig) -> PreTrainedModel:
             remedy="Give a transformers model folder with safetensors.",
         ) from None
     try:
-        return loaded.to(device).eval()
+        return cast("PreTrainedModel", loaded.to(device).eval())  # type: ignore[arg-type]
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
             f"no device {device!r} here ({str(error).splitlines()[0]})",
             where="generator transformers",
             remedy="Set device to auto.",
         ) from None
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """transformers draws a bar of its own across the progress view."""
+    was_on = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            logging.enable_progress_bar()
 
 
 def create_transformers(config: TransformersConfig, context: RunContext) -> TransformersGenerator:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from harness.errors import HarnessError
 from harness.protocols import RunContext
@@ -91,7 +91,7 @@ class VllmGenerator:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-    def _run(self, requests: dict[str, tuple[Sequence[int], SamplingParams]]) -> dict[str, RequestOutput]:
+    def _run(self, requests: Mapping[str, tuple[Sequence[int], SamplingParams]]) -> dict[str, RequestOutput]:
         """Answers by request id; an interrupt leaves no request behind in the engine.
 
         The engine starts on all requests together and with an empty prefix cache. Otherwise what it computes side by
@@ -110,7 +110,7 @@ class VllmGenerator:
                 finally:
                     self._llm.wake_up(tags=["scheduling"])
                 while engine.has_unfinished_requests():
-                    for output in engine.step():
+                    for output in cast("list[RequestOutput]", engine.step()):
                         outputs[output.request_id] = output
                         tokens += len(output.outputs[0].token_ids)
                         advance(1, tokens_per_s=tokens / (time.perf_counter() - started))
@@ -123,7 +123,7 @@ class VllmGenerator:
         ids = tuple(output.token_ids)
         logprobs = None
         if _reports_policy(sampling):
-            logprobs = tuple(float(at[i].logprob) for at, i in zip(output.logprobs, ids, strict=True))
+            logprobs = _chosen(output.logprobs, ids)
         return Completion(
             chat.decode(self._tokenizer, ids), ids, logprobs, "stop" if output.finish_reason == "stop" else "length"
         )
@@ -188,7 +188,7 @@ class VllmGenerator:
             temperature=0, max_tokens=1, prompt_logprobs=0, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
         )
         output = self._run({"score": (token_ids, params)})["score"]
-        return tuple(float(at[i].logprob) for at, i in zip(output.prompt_logprobs[1:], token_ids[1:], strict=True))
+        return _chosen(cast("Any", output.prompt_logprobs)[1:], token_ids[1:])
 
     def close(self) -> None:
         stop_engine(self._llm)
@@ -197,6 +197,11 @@ class VllmGenerator:
 def _request_seed(seed: int, prompt_id: str, index: int) -> int:
     """A seed of its own for each completion, so that samples do not depend on what is sampled beside them."""
     return int.from_bytes(hashlib.sha256(f"{seed}\0{prompt_id}\0{index}".encode()).digest()[:7])
+
+
+def _chosen(logprobs: Any, token_ids: Sequence[int]) -> tuple[float, ...]:
+    """The chosen tokens' log-probabilities out of vLLM's records, one mapping from token to record a position."""
+    return tuple(float(at[i].logprob) for at, i in zip(logprobs, token_ids, strict=True))
 
 
 def _reports_policy(sampling: Sampling) -> bool:

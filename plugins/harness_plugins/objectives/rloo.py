@@ -9,7 +9,7 @@ from harness_plugins.objectives import surrogate
 
 class Rloo:
     """L = mean over completions of -min(rho A, clip(rho) A) + kl_coef * sum over tokens of rho_t * k3_t,
-    with rho_t = pi / pi_old of a token and rho the product over the completion (arXiv:2402.14740, section 3.1).
+    with rho_t = pi / pi_old of a token and rho the product over the completion (arXiv:2402.14740).
 
     The paper takes the KL penalty off the reward; here it is a term of the loss, as in the other objectives.
     """
