@@ -11,59 +11,119 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.api import (
         LoopResult as LoopResult,
+    )
+    from harness.api import (
         Plan as Plan,
+    )
+    from harness.api import (
         evaluate as evaluate,
+    )
+    from harness.api import (
         plan_loop as plan_loop,
+    )
+    from harness.api import (
         run_loop as run_loop,
     )
     from harness.config import (
         EvalConfig as EvalConfig,
+    )
+    from harness.config import (
         GeneratorRef as GeneratorRef,
+    )
+    from harness.config import (
         LoopConfig as LoopConfig,
     )
     from harness.errors import (
         HarnessError as HarnessError,
-    )
-    from harness.reward_functions import (
-        function_judge as function_judge,
     )
     from harness.hookspecs import (
         hookimpl as hookimpl,
     )
     from harness.plugins import (
         Registry as Registry,
+    )
+    from harness.plugins import (
         load_registry as load_registry,
     )
     from harness.protocols import (
         Generator as Generator,
+    )
+    from harness.protocols import (
         Judge as Judge,
+    )
+    from harness.protocols import (
         JudgeUse as JudgeUse,
+    )
+    from harness.protocols import (
         LossOutput as LossOutput,
+    )
+    from harness.protocols import (
         Objective as Objective,
+    )
+    from harness.protocols import (
         RunContext as RunContext,
+    )
+    from harness.protocols import (
         SequenceBatch as SequenceBatch,
+    )
+    from harness.protocols import (
         Suite as Suite,
+    )
+    from harness.protocols import (
         Updater as Updater,
+    )
+    from harness.reward_functions import (
+        function_judge as function_judge,
     )
     from harness.specs import (
         Config as Config,
+    )
+    from harness.specs import (
         GeneratorSpec as GeneratorSpec,
+    )
+    from harness.specs import (
         JudgeSpec as JudgeSpec,
+    )
+    from harness.specs import (
         NoConfig as NoConfig,
+    )
+    from harness.specs import (
         ObjectiveSpec as ObjectiveSpec,
+    )
+    from harness.specs import (
         SuiteSpec as SuiteSpec,
+    )
+    from harness.specs import (
         UpdaterSpec as UpdaterSpec,
     )
     from harness.types import (
         AdapterCheckpoint as AdapterCheckpoint,
+    )
+    from harness.types import (
         Completion as Completion,
+    )
+    from harness.types import (
         EvalReport as EvalReport,
+    )
+    from harness.types import (
         GateDecision as GateDecision,
+    )
+    from harness.types import (
         Group as Group,
+    )
+    from harness.types import (
         Prompt as Prompt,
+    )
+    from harness.types import (
         Sampling as Sampling,
+    )
+    from harness.types import (
         Score as Score,
+    )
+    from harness.types import (
         ScoredGroup as ScoredGroup,
+    )
+    from harness.types import (
         Update as Update,
     )
 

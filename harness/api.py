@@ -22,6 +22,7 @@ from harness.loop import Incumbent, Loop, as_target
 from harness.plugins import DISTRIBUTION, Registry, load_registry, validate
 from harness.protocols import Generator, ModelRef, Progress, RunContext, SilentProgress, Suite
 from harness.sampler import Sampler
+from harness.specs import JudgeSpec
 from harness.store import RunStore
 from harness.suites import load_suite
 from harness.types import BASE_POLICY, EvalReport, digest
@@ -252,13 +253,18 @@ def _require_independent_judge(target: Suite, registry: Registry) -> None:
     """A judge that is trained against cannot be the only evidence of progress, unless it is deterministic."""
     trained = {use.name for use in target.judges if use.use in ("train", "both")}
     evidence = [use.name for use in target.judges if use.use in ("eval", "both")]
-    independent = [n for n in evidence if n not in trained or registry.get("judge", n).spec.deterministic]
+    independent = [n for n in evidence if n not in trained or _is_deterministic(n, registry)]
     if not independent:
         raise ConfigError(
             f"the gate's only evidence would be the training judge {', '.join(evidence)}",
             where=f"suite {target.name}",
             remedy='Add a deterministic judge, or one that is not trained against, with use = "eval".',
         )
+
+
+def _is_deterministic(judge: str, registry: Registry) -> bool:
+    spec = registry.get("judge", judge).spec
+    return isinstance(spec, JudgeSpec) and spec.deterministic
 
 
 def _identity(config: LoopConfig, suites: Sequence[Suite], model: ModelRef, registry: Registry) -> dict[str, Any]:

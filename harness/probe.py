@@ -12,11 +12,14 @@ from harness.errors import StaleSamplerError
 from harness.protocols import Generator
 from harness.types import BASE_POLICY, AdapterCheckpoint
 
-TOLERANCE = 0.1
-"""Largest mean absolute difference, nats per token, between the trainer's and the sampler's log-probabilities."""
+# Measured with a 135M model in bfloat16, adapters of four sizes: transformers with the adapter attached and vLLM with
+# it merged differ by 0.052 to 0.066 nats a token, and any change of weights, however small, moves either by about
+# 0.06, since it rounds anew. So the test that finds a stale sampler after a small update is that it does not move.
+NOISE = 0.07
+"""Mean absolute difference of two engines on the same weights, nats per token: twice as large a shift must be seen."""
 
-NOISE = 0.03
-"""What two engines differ by on the same weights, nats per token: a shift beyond twice this must be seen."""
+TOLERANCE = 0.2
+"""Largest mean absolute difference, nats per token, between the trainer's and the sampler's log-probabilities."""
 
 
 def serve(

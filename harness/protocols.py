@@ -146,7 +146,7 @@ class SequenceBatch:
 
 @dataclass(frozen=True)
 class LossOutput:
-    """`loss` is a scalar, this micro-batch's share of the step's; `metrics` likewise are shares, summed over the step."""
+    """`loss` is a scalar, this micro-batch's share of the step's; `metrics` are shares as well, and are summed."""
 
     loss: Tensor
     metrics: Mapping[str, float] = field(default_factory=dict)

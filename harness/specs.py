@@ -45,8 +45,8 @@ class GeneratorSpec(ComponentSpec[Generator]):
 
 @dataclass(frozen=True)
 class JudgeSpec(ComponentSpec[Judge]):
-    """`deterministic` judges give the same verdict on the same text for ever; only they may be trained against and still
-    be the gate's only evidence."""
+    """`deterministic` judges give the same verdict on the same text for ever; only they may be trained against and
+    still be the gate's only evidence."""
 
     kind: ClassVar[str] = "judge"
     deterministic: bool = False

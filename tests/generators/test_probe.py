@@ -87,7 +87,7 @@ def test_small_update_that_moved_the_wrong_way_is_found(generator, adapters: Ada
     generator.load_adapter(adapters(1))
     after = generator.score_tokens(PROBE_IDS)
     generator.load_adapter(None)
-    scale = 0.08 / (sum(abs(a - b) for a, b in zip(after, before, strict=True)) / len(before))
+    scale = 0.16 / (sum(abs(a - b) for a, b in zip(after, before, strict=True)) / len(before))
     served = tuple(b + scale * (a - b) for a, b in zip(after, before, strict=True))
     backwards = tuple(b - 0.2 * scale * (a - b) for a, b in zip(after, before, strict=True))
 
