@@ -95,7 +95,8 @@ def new_adapter(base: PreTrainedModel, config: peft.PeftConfig, *, seed: int) ->
 @torch.no_grad()
 def _fingerprint(model: Any) -> torch.Tensor:
     """Logits of an arbitrary sequence, without dropout."""
-    return model.eval()(input_ids=torch.arange(16, device=model.device)[None], use_cache=False).logits
+    logits: torch.Tensor = model.eval()(input_ids=torch.arange(16, device=model.device)[None], use_cache=False).logits
+    return logits
 
 
 def peft_config(settings: Mapping[str, Any]) -> peft.PeftConfig:

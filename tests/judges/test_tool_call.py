@@ -74,6 +74,15 @@ def test_every_outcome_has_its_label_and_sentence(
     assert bool(score.explanation) == (label != "ok")
 
 
+def test_a_required_argument_is_due_even_where_the_gold_would_do_without(verdicts: Verdicts) -> None:
+    prompt = tool_prompt([WEATHER], [("weather", {"city": ["Paris", ""]})])
+    for mode in MODES:
+        scores = verdicts(
+            "tool_call", prompt, answer(("weather", {})), answer(("weather", {"city": "Paris"})), mode=mode
+        )
+        assert [score.label for score in scores] == ["missing_arg", "ok"]
+
+
 def test_what_the_schema_forbids_is_wrong_in_strict_mode_only(verdicts: Verdicts) -> None:
     shout = answer(("weather", {"city": "Paris", "days": 3, "unit": "CELSIUS"}))
     (strict,) = verdicts("tool_call", ONE, shout)

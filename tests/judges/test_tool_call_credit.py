@@ -63,6 +63,13 @@ def test_the_documented_figures(verdicts: Verdicts) -> None:
         assert abs(score.value - expected) < 1e-12, (text, score)
 
 
+def test_calls_in_the_wrong_order_are_credited_for_what_stands_in_its_place() -> None:
+    ordered = tool_prompt(TOOLS, DUE, ordered=True)
+    assert credit(GOLD, ordered) == 1.0
+    assert abs(credit([GOLD[0], GOLD[2], GOLD[1]], ordered) - (0.1 + 0.6 * 1 / 3)) < 1e-12
+    assert credit([GOLD[0], GOLD[2], GOLD[1]]) == 1.0
+
+
 def test_where_no_call_is_due_a_call_earns_nothing(verdicts: Verdicts) -> None:
     prompt = tool_prompt(TOOLS, [])
     scores = verdicts("tool_call", prompt, "[]", answer(GOLD[0]), "no", credit="partial")

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from tiny_training import scored_group
+from tiny_training import scored_group, tiny_model
 from transformers import AutoModelForCausalLM
 
 from harness.checkpoints import open_checkpoint
 from harness.errors import ConfigError, HarnessError
-from harness.protocols import ModelRef, RunContext
+from harness.protocols import LossOutput, ModelRef, RunContext, SequenceBatch
 from harness.types import AdapterCheckpoint, Sampling, ScoredGroup
 from harness_plugins.adapters import load_base, peft_config, start_adapter
 from harness_plugins.configs_training import ClippedConfig, GroupConfig, SftConfig
@@ -63,10 +63,22 @@ def test_sft_learns_the_demonstrations(context: RunContext, tmp_path: Path) -> N
         assert sequence_logp(trained, scored, 0) > sequence_logp(base, scored, 0)
 
 
-def test_sft_equals_a_hand_written_loop(context: RunContext, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("schedule", "warmup", "factors"),
+    [
+        ("constant", 0, (1, 1, 1)),
+        ("constant", 2, (0, 1 / 2, 1)),
+        ("linear", 0, (1, 2 / 3, 1 / 3)),
+        ("cosine", 0, (1, 3 / 4, 1 / 4)),
+    ],
+)
+def test_sft_equals_a_hand_written_loop(
+    schedule: str, warmup: int, factors: tuple[float, ...], context: RunContext, tmp_path: Path
+) -> None:
     """AdamW on the Hugging Face loss of right-padded rows, four at a time, gives the same weights."""
     chosen = DEMONSTRATIONS[:4]
-    config = {"epochs": 3, "max_grad_norm": 0.5, "weight_decay": 0.1, "adam_beta1": 0.8, "adam_beta2": 0.95}
+    config: dict[str, Any] = {"epochs": 3, "max_grad_norm": 0.5, "weight_decay": 0.1}
+    config |= {"adam_beta1": 0.8, "adam_beta2": 0.95, "lr_scheduler_type": schedule, "warmup_steps": warmup}
     update = sft(context, **config).update(chosen, parent=None, out=tmp_path, seed=3)
 
     model_ref = context.require_model()
@@ -82,7 +94,8 @@ def test_sft_equals_a_hand_written_loop(context: RunContext, tmp_path: Path) -> 
         labels[i, len(rows[i]) :] = -100
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
     losses = []
-    for _ in range(3):
+    for factor in factors:
+        optimizer.param_groups[0]["lr"] = 1e-2 * factor
         loss = model(input_ids=input_ids, attention_mask=mask, labels=labels).loss
         losses.append(loss.item())
         loss.backward()
@@ -104,6 +117,14 @@ def test_sft_trains_on_what_the_judges_accept(context: RunContext, tmp_path: Pat
     assert metrics["update/demonstrations"] == 2
     assert metrics["update/tokens"] == len(accepted)
     assert (metrics["update/unscored"], metrics["update/below_min_reward"]) == (2, 2)
+
+
+@pytest.mark.parametrize(("batch", "epochs", "steps"), [(4, 1, 2), (3, 2, 4), (6, 3, 3), (100, 1, 1)])
+def test_a_step_takes_a_batch_of_completions(
+    batch: int, epochs: int, steps: int, context: RunContext, tmp_path: Path
+) -> None:
+    updater = sft(context, batch=batch, epochs=epochs)
+    assert updater.update(DEMONSTRATIONS, parent=None, out=tmp_path, seed=0).metrics["update/steps"] == steps
 
 
 def test_sft_without_an_accepted_completion_says_so(context: RunContext, tmp_path: Path) -> None:
@@ -283,6 +304,31 @@ def test_a_loss_that_is_not_finite_stops_the_update(context: RunContext, tmp_pat
     bad = dataclasses.replace(good, group=dataclasses.replace(good.group, completions=completions))
     with pytest.raises(HarnessError, match="loss is nan at optimizer step 1"):
         group(context, old_logps="sampler").update([bad], parent=None, out=tmp_path, seed=0)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_update(context: RunContext, tmp_path: Path) -> None:
+    def root_of_zero(batch: SequenceBatch) -> LossOutput:
+        return LossOutput((batch.logps_N_T * 0).sum().sqrt())
+
+    with pytest.raises(HarnessError, match="gradient norm is nan at optimizer step 1"):
+        SftUpdater(SFT, context, objective=root_of_zero).update(DEMONSTRATIONS, parent=None, out=tmp_path, seed=0)
+
+
+def test_only_the_adapter_drops_out(model_folders: Callable[[str], Path], context: RunContext, tmp_path: Path) -> None:
+    """GPT-2 has dropout of its own; if it were on, the ratio to the policy that sampled would not start at 1."""
+    assert tiny_model("gpt2").config.resid_pdrop > 0
+    gpt2 = dataclasses.replace(context, model=ModelRef("gpt2", model_folders("gpt2"), "f" * 64))
+    kl_after_one_step = []
+    for dropout in (0.0, 0.5):
+        adapter = {**context.adapter, "fan_in_fan_out": True, "lora_dropout": dropout}
+        for epochs in (1, 2):
+            updater = group(dataclasses.replace(gpt2, adapter=adapter), groups_per_step=4, epochs=epochs)
+            metrics = updater.update(GROUPS, parent=None, out=tmp_path / f"{dropout}-{epochs}", seed=0).metrics
+            if epochs == 1:  # a new adapter's B is zero, so its dropout does not show yet
+                assert metrics["objective/approx_kl"] == pytest.approx(0, abs=1e-6)
+            else:
+                kl_after_one_step.append(metrics["objective/approx_kl"])
+    assert abs(kl_after_one_step[0] - kl_after_one_step[1]) > 1e-4
 
 
 def test_nothing_is_printed(context: RunContext, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -11,12 +12,14 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, TextIO
 
 from harness.errors import HarnessError
 from harness.protocols import ModelRef
 from harness_plugins.configs_generators import VllmConfig
+from harness_plugins.generators.guard import OrphanGuard
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -24,11 +27,25 @@ if TYPE_CHECKING:
 INSTALL = "See the README for the pinned CPU requirements; with CUDA, pip install 'harness-align[cuda]'."
 
 
-def start_engine(model: ModelRef, config: VllmConfig, *, context: int, seed: int) -> tuple[LLM, bool]:
-    """The engine, in processes of its own, and whether it takes adapters by request (CUDA) or merged (CPU).
+@dataclass(frozen=True)
+class Engine:
+    """A running engine in processes of its own."""
 
-    Environment variables, warnings and standard error are as before when this returns. Raises HarnessError when
-    vLLM is missing or does not start.
+    llm: LLM
+    by_request: bool
+    """True where adapters come with each request (CUDA), False where they are merged into the weights (CPU)."""
+    guard: OrphanGuard
+
+    def stop(self) -> None:
+        """End the engine's processes. Its client must be told: a process that just goes is reported as a crash."""
+        self.llm.llm_engine.engine_core.shutdown()
+        self.guard.release()
+
+
+def start_engine(model: ModelRef, config: VllmConfig, *, context: int, seed: int) -> Engine:
+    """Environment variables, signals, warnings and standard error are as before when this returns.
+
+    Raises HarnessError when vLLM is missing or does not start.
     """
     quiet = "VLLM_LOGGING_LEVEL" not in os.environ
     with (
@@ -48,18 +65,16 @@ def start_engine(model: ModelRef, config: VllmConfig, *, context: int, seed: int
         by_request = not current_platform.is_cpu()
         device = _gpu_options(config) if by_request else _cpu_options()
         try:
-            return LLM(str(model.path), **_options(config, context, seed), **device), by_request
+            others = {child.pid for child in multiprocessing.active_children()}
+            llm = LLM(str(model.path), **_options(config, context, seed), **device)
+            pids = [child.pid for child in multiprocessing.active_children() if child.pid and child.pid not in others]
+            return Engine(llm, by_request, OrphanGuard(pids))
         except (RuntimeError, ValueError, OSError) as error:
             raise HarnessError(
                 f"vllm does not start: {_last_error(log) or str(error)}",
                 where="generator vllm",
                 remedy="Set VLLM_LOGGING_LEVEL=INFO to see its log.",
             ) from error
-
-
-def stop_engine(llm: LLM) -> None:
-    """End the engine's processes. Its client must be told: a process that just goes is reported as a crash."""
-    llm.llm_engine.engine_core.shutdown()
 
 
 # ---------------------------------------------------------------- settings

@@ -185,12 +185,12 @@ def _load_model(model: ModelRef, config: TransformersConfig) -> PreTrainedModel:
 def _no_progress_bar() -> Iterator[None]:
     """transformers draws a bar of its own across the progress view."""
     was_on = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if was_on:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def create_transformers(config: TransformersConfig, context: RunContext) -> TransformersGenerator:

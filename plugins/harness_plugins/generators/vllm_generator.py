@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from harness.errors import HarnessError
 from harness.protocols import RunContext
-from harness.types import BASE_POLICY, AdapterCheckpoint, Completion, Group, Prompt, Sampling
+from harness.types import BASE_POLICY, AdapterCheckpoint, Completion, FinishReason, Group, Prompt, Sampling
 from harness_plugins import chat
 from harness_plugins.configs_generators import VllmConfig
 from harness_plugins.generators.constrained import grammar_schema
-from harness_plugins.generators.engine import start_engine, stop_engine
+from harness_plugins.generators.engine import start_engine
 
 if TYPE_CHECKING:
     from vllm import CompletionOutput, RequestOutput, SamplingParams
@@ -40,7 +40,8 @@ class VllmGenerator:
         self._context = min(config.max_model_len, int(model_config.max_position_embeddings))
         self._stop_ids = chat.stop_ids(self._tokenizer, chat.load_generation_config(self._model.path))
         with self._progress.task("start vllm"):
-            self._llm, self._by_request = start_engine(self._model, config, context=self._context, seed=context.seed)
+            self._engine = start_engine(self._model, config, context=self._context, seed=context.seed)
+        self._llm = self._engine.llm
         self._version = BASE_POLICY
         self._lora: Any = None
         self._swaps = 0
@@ -59,7 +60,15 @@ class VllmGenerator:
             for p, prompt in enumerate(prompts)
             for g in range(n)
         }
-        outputs = self._run(requests)
+        started, tokens = time.perf_counter(), 0
+        with self._progress.task("generate", total=len(requests)) as advance:
+
+            def on_done(output: RequestOutput) -> None:
+                nonlocal tokens
+                tokens += len(output.outputs[0].token_ids)
+                advance(1, tokens_per_s=tokens / (time.perf_counter() - started))
+
+            outputs = self._run(requests, on_done)
         return [
             Group(
                 prompt,
@@ -91,7 +100,9 @@ class VllmGenerator:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-    def _run(self, requests: Mapping[str, tuple[Sequence[int], SamplingParams]]) -> dict[str, RequestOutput]:
+    def _run(
+        self, requests: Mapping[str, tuple[Sequence[int], SamplingParams]], on_done: Callable[[RequestOutput], None]
+    ) -> dict[str, RequestOutput]:
         """Answers by request id; an interrupt leaves no request behind in the engine.
 
         The engine starts on all requests together and with an empty prefix cache. Otherwise what it computes side by
@@ -99,34 +110,28 @@ class VllmGenerator:
         """
         engine = self._llm.llm_engine
         outputs: dict[str, RequestOutput] = {}
-        started, tokens = time.perf_counter(), 0
-        with self._progress.task("generate", total=len(requests)) as advance:
-            self._llm.reset_prefix_cache()
+        self._llm.reset_prefix_cache()
+        try:
+            self._llm.sleep(level=0, mode="keep")
             try:
-                self._llm.sleep(level=0, mode="keep")
-                try:
-                    for name, (ids, params) in requests.items():
-                        engine.add_request(name, {"prompt_token_ids": list(ids)}, params, lora_request=self._lora)
-                finally:
-                    self._llm.wake_up(tags=["scheduling"])
-                while engine.has_unfinished_requests():
-                    for output in cast("list[RequestOutput]", engine.step()):
-                        outputs[output.request_id] = output
-                        tokens += len(output.outputs[0].token_ids)
-                        advance(1, tokens_per_s=tokens / (time.perf_counter() - started))
-            except KeyboardInterrupt:
-                engine.abort_request([name for name in requests if name not in outputs])
-                raise
+                for name, (ids, params) in requests.items():
+                    engine.add_request(name, {"prompt_token_ids": list(ids)}, params, lora_request=self._lora)
+            finally:
+                self._llm.wake_up(tags=["scheduling"])
+            while engine.has_unfinished_requests():
+                for output in cast("list[RequestOutput]", engine.step()):
+                    outputs[output.request_id] = output
+                    on_done(output)
+        except KeyboardInterrupt:
+            engine.abort_request([name for name in requests if name not in outputs])
+            raise
         return outputs
 
     def _completion(self, output: CompletionOutput, sampling: Sampling) -> Completion:
         ids = tuple(output.token_ids)
-        logprobs = None
-        if _reports_policy(sampling):
-            logprobs = _chosen(output.logprobs, ids)
-        return Completion(
-            chat.decode(self._tokenizer, ids), ids, logprobs, "stop" if output.finish_reason == "stop" else "length"
-        )
+        logprobs = _chosen(output.logprobs, ids) if _reports_policy(sampling) else None
+        finish: FinishReason = "stop" if output.finish_reason == "stop" else "length"
+        return Completion(chat.decode(self._tokenizer, ids), ids, logprobs, finish)
 
     # ------------------------------------------------------------ policies
 
@@ -142,7 +147,7 @@ class VllmGenerator:
                 remedy="Name the model that it was trained on with --model.",
             )
         self._version = _UNKNOWN  # until the swap is through: if it fails, the next call must not skip it
-        if self._by_request:
+        if self._engine.by_request:
             self._attach(checkpoint)
         elif checkpoint is None:
             self._reload(self._model.path)
@@ -187,11 +192,11 @@ class VllmGenerator:
         params = SamplingParams(
             temperature=0, max_tokens=1, prompt_logprobs=0, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
         )
-        output = self._run({"score": (token_ids, params)})["score"]
+        output = self._run({"score": (token_ids, params)}, lambda _: None)["score"]
         return _chosen(cast("Any", output.prompt_logprobs)[1:], token_ids[1:])
 
     def close(self) -> None:
-        stop_engine(self._llm)
+        self._engine.stop()
 
 
 def _request_seed(seed: int, prompt_id: str, index: int) -> int:
