@@ -242,8 +242,18 @@ def _check(config: LoopConfig, suites: Sequence[Suite], registry: Registry, cont
     for suite in suites:
         eval_sampling(suite, config.eval)
         seat_judges(suite, "eval", registry, context)
-    for stage in config.stages:
+    beside = {suite.name: suite for suite in suites[1:]}
+    for number, stage in enumerate(config.stages):
         seat_judges(target, "train", registry, context, weights=stage.reward_weights)
+        for name in stage.replay:
+            if name not in beside or not beside[name].train:
+                known = [suite.name for suite in suites[1:] if suite.train]
+                raise ConfigError(
+                    f"{name!r} is not a suite beside the target with training prompts",
+                    where=f"stages.{number}.replay",
+                    remedy=f"Known here: {', '.join(known) or 'none'}; see `beside`.",
+                )
+            seat_judges(beside[name], "train", registry, context)
         if isinstance(objective := stage.config.get("objective"), str):
             registry.get("objective", objective)
     _require_independent_judge(target, registry)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from harness.errors import ConfigError
 from harness.gate import GateConfig
@@ -34,6 +34,9 @@ class Stage(Config):
     rounds: int = Field(default=1, ge=1)
     prompts: int = Field(default=32, ge=1, description="training prompts a round")
     n: int = Field(default=1, ge=1, description="completions a prompt (the group size)")
+    replay: dict[str, PositiveInt] = Field(
+        default_factory=dict, description="training prompts a round from suites beside, against forgetting: {general = 64}"
+    )
     temperature: float = Field(default=1.0, ge=0)
     max_tokens: int | None = Field(default=None, ge=1, description="completion tokens; default: the suite's")
     reward_weights: dict[str, float] = Field(default_factory=dict, description="overrides the suite's judge weights")
@@ -68,15 +71,18 @@ class LoopConfig(Config):
     def rounds(self) -> int:
         return sum(stage.rounds for stage in self.stages)
 
-    def stage_of(self, index: int) -> tuple[Stage, int]:
-        """The stage of round `index` (1-based) and how many training prompts earlier rounds have used."""
-        used = 0
-        for stage in self.stages:
-            if index <= stage.rounds:
-                return stage, used + stage.prompts * (index - 1)
-            index -= stage.rounds
-            used += stage.prompts * stage.rounds
-        raise IndexError(index)
+    def stage_of(self, index: int) -> Stage:
+        """The stage of round `index` (1-based)."""
+        return [stage for stage in self.stages for _ in range(stage.rounds)][index - 1]
+
+    def sources(self, index: int) -> list[tuple[str | None, int, int]]:
+        """Where round `index` takes its prompts: (suite, how many, how many earlier rounds took). None is the target."""
+
+        def counts(stage: Stage) -> dict[str | None, int]:
+            return {None: stage.prompts, **stage.replay}
+
+        earlier = [counts(self.stage_of(i)) for i in range(1, index)]
+        return [(n, count, sum(e.get(n, 0) for e in earlier)) for n, count in counts(self.stage_of(index)).items()]
 
 
 DEFAULTS: Mapping[str, Any] = {

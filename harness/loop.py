@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from harness.evaluation import evaluate_suites
 from harness.gate import gate
 from harness.judging import seat_judges
 from harness.plugins import Registry
-from harness.protocols import RunContext, Suite
+from harness.protocols import Generator, RunContext, Suite
 from harness.records import read_decision, read_groups, read_report, write_groups, write_json
 from harness.sampler import Sampler
 from harness.store import RunStore
-from harness.types import BASE_POLICY, AdapterCheckpoint, EvalReport, GateDecision, Prompt, Sampling, ScoredGroup
+from harness.types import BASE_POLICY, AdapterCheckpoint, EvalReport, GateDecision, Group, Prompt, Sampling, ScoredGroup
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,15 @@ class Loop:
             return incumbent
 
     def round(self, index: int, incumbent: Incumbent, anchor: EvalReport) -> Incumbent:
-        stage, used = self.config.stage_of(index)
+        stage = self.config.stage_of(index)
         if self.store.entry(index, "commit") is not None:
             return self.stored(index) if self.store.incumbent_round(upto=index) == index else incumbent
         self.registry.notify("harness_round_started", run=self.store.folder.name, index=index, stage=stage.updater)
         self.context.progress.note(
             f"round {index}/{self.config.rounds}: {stage.generator} -> {stage.updater}, "
-            f"{stage.prompts} prompts x {stage.n}, from {incumbent.version[:12]}"
+            f"{stage.prompts + sum(stage.replay.values())} prompts x {stage.n}, from {incumbent.version[:12]}"
         )
-        groups = self.sample(index, stage, used, incumbent)
+        groups = self.sample(index, stage, incumbent)
         candidate = self.update(index, stage, groups, incumbent)
         if candidate is None:
             return incumbent
@@ -94,22 +95,18 @@ class Loop:
 
     # ------------------------------------------------------------ steps
 
-    def sample(self, index: int, stage: Stage, used: int, incumbent: Incumbent) -> list[ScoredGroup]:
+    def sample(self, index: int, stage: Stage, incumbent: Incumbent) -> list[ScoredGroup]:
         """Always from what is promoted. Completions are stored before they are judged: they are what costs."""
-        target = self.suites[0]
-        prompts = train_batch(target, self.config.seed, used, stage.prompts)
-        sampling = Sampling(stage.temperature, max_tokens=stage.max_tokens or target.sampling.max_tokens)
-        seed = derive_seed(self.config.seed, index)
+        sources = [(self.suite(name), count, used) for name, count, used in self.config.sources(index)]
 
         def make(path: Path) -> Mapping[str, Any]:
             if stage.generator == "policy":
-                groups = self.sampler.at(incumbent.checkpoint).generate(
-                    prompts, n=stage.n, sampling=sampling, seed=seed
-                )
+                generator = self.sampler.at(incumbent.checkpoint)
             else:
-                source = self.registry.create("generator", stage.generator, {}, self.context, where=f"round {index}")
-                groups = source.generate(prompts, n=stage.n, sampling=sampling, seed=seed)
-                source.close()
+                generator = self.registry.create("generator", stage.generator, {}, self.context, where=f"round {index}")
+            groups = [group for source in sources for group in self._draw(index, stage, generator, *source)]
+            if stage.generator != "policy":
+                generator.close()
             unjudged = [ScoredGroup(g, tuple(() for _ in g.completions), (None,) * len(g.completions)) for g in groups]
             write_groups(path, unjudged)
             return {"tokens": sum(len(c.token_ids) for g in groups for c in g.completions)}
@@ -117,13 +114,26 @@ class Loop:
         sampled = self.store.step(index, "sample", "completions.parquet", make=make, read=read_groups)
 
         def judge(path: Path) -> Mapping[str, Any]:
-            bench = seat_judges(target, "train", self.registry, self.context, weights=stage.reward_weights)
-            scored = bench.score([group.group for group in sampled])
+            groups = iter([group.group for group in sampled])
+            scored = []
+            for suite, count, _ in sources:
+                weights = stage.reward_weights if suite is self.suites[0] else None
+                bench = seat_judges(suite, "train", self.registry, self.context, weights=weights)
+                scored += bench.score(list(islice(groups, count)))
             write_groups(path, scored)
             self.registry.notify("harness_groups_scored", run=self.store.folder.name, index=index, groups=scored)
             return reward_figures(scored)
 
         return self.store.step(index, "judge", "groups.parquet", make=judge, read=read_groups)
+
+    def _draw(self, index: int, stage: Stage, generator: Generator, suite: Suite, count: int, used: int) -> list[Group]:
+        sampling = Sampling(stage.temperature, max_tokens=stage.max_tokens or suite.sampling.max_tokens)
+        prompts = train_batch(suite, self.config.seed, used, count)
+        return generator.generate(prompts, n=stage.n, sampling=sampling, seed=derive_seed(self.config.seed, index))
+
+    def suite(self, name: str | None) -> Suite:
+        """The target for None, else the suite beside it of that name."""
+        return self.suites[0] if name is None else next(suite for suite in self.suites if suite.name == name)
 
     def update(
         self, index: int, stage: Stage, groups: Sequence[ScoredGroup], incumbent: Incumbent

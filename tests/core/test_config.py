@@ -72,6 +72,7 @@ def test_another_peft_type_does_not_inherit_lora_fields(letters: Path, tiny_mode
         ("stages.1.reward_weights.tool=1", r"does not judge suite letters"),
         ("generator.name=vlm", r"unknown generator 'vlm'.*vllm"),
         ("beside=['genral']", r"unknown suite 'genral'.*general"),
+        ("stages.0.replay={general = 3}", r"stages\.0\.replay.*'general' is not a suite beside"),
         ("eval.epochs=3", r"same answers again"),
         ("gate.alpha=0.7", r"gate\.alpha = 0\.7"),
     ],
@@ -101,9 +102,10 @@ def test_toml_errors_name_file_and_line(tmp_path: Path) -> None:
         read_toml(tmp_path / "absent.toml")
 
 
-def test_rounds_know_their_stage_and_the_prompts_used_before() -> None:
-    stage = {"updater": "sft", "prompts": 10}
-    config = LoopConfig(suite="s", stages=[{**stage, "rounds": 2}, {**stage, "prompts": 4, "rounds": 2}])  # type: ignore[list-item]
-    assert [config.stage_of(i)[1] for i in (1, 2, 3, 4)] == [0, 10, 20, 24]
-    with pytest.raises(IndexError):
-        config.stage_of(5)
+def test_rounds_know_their_stage_and_what_earlier_rounds_took() -> None:
+    stage = {"updater": "sft", "prompts": 10, "rounds": 2, "replay": {"general": 3}}
+    config = LoopConfig(suite="s", stages=[stage, {"updater": "group", "prompts": 4, "rounds": 2}])  # type: ignore[list-item]
+    assert config.sources(1) == [(None, 10, 0), ("general", 3, 0)]
+    assert config.sources(2) == [(None, 10, 10), ("general", 3, 3)]
+    assert config.sources(4) == [(None, 4, 24)]
+    assert [config.stage_of(i).updater for i in (1, 2, 3, 4)] == ["sft", "sft", "group", "group"]
