@@ -14,7 +14,7 @@ import tomli_w
 
 from harness import assets
 from harness.checkpoints import open_checkpoint
-from harness.config import DEFAULTS, EvalConfig, GeneratorRef, LoopConfig, apply_sets, merge, read_toml
+from harness.config import DEFAULTS, EvalConfig, GeneratorRef, LoopConfig, Stage, apply_sets, merge, read_toml
 from harness.errors import ConfigError, HarnessError, StoreError
 from harness.evaluation import SuiteResults, eval_sampling, evaluate_suites, suite_fingerprint
 from harness.judging import judges_fingerprint, seat_judges
@@ -22,10 +22,10 @@ from harness.loop import Incumbent, Loop, as_target
 from harness.plugins import DISTRIBUTION, Registry, load_registry, validate
 from harness.protocols import Generator, ModelRef, Progress, RunContext, SilentProgress, Suite
 from harness.sampler import Sampler
-from harness.specs import JudgeSpec
+from harness.specs import JudgeSpec, ObjectiveSpec, UpdaterSpec
 from harness.store import RunStore
 from harness.suites import load_suite
-from harness.types import BASE_POLICY, EvalReport, digest
+from harness.types import BASE_POLICY, EvalReport, Prompt, digest
 
 RUNS = Path("runs")
 
@@ -111,6 +111,8 @@ def run_loop(
     context = RunContext(
         model=plan.model, seed=plan.config.seed, adapter=plan.config.adapter, progress=progress, components=registry
     )
+    for number, stage in enumerate(plan.config.stages):  # refuses settings that only the updater itself understands
+        registry.create("updater", stage.updater, stage.config, context, where=f"stages.{number}.config")
     sampler = Sampler(lambda: _generator(plan.config.generator, registry, context))
     with store.lock():
         try:
@@ -244,6 +246,9 @@ def _check(config: LoopConfig, suites: Sequence[Suite], registry: Registry, cont
         seat_judges(suite, "eval", registry, context)
     beside = {suite.name: suite for suite in suites[1:]}
     for number, stage in enumerate(config.stages):
+        if stage.generator == "reference":
+            shown = [target, *(suite for suite in suites if suite.name in stage.replay)]
+            _require_references(stage, shown, where=f"stages.{number}")
         seat_judges(target, "train", registry, context, weights=stage.reward_weights)
         for name in stage.replay:
             if name not in beside or not beside[name].train:
@@ -254,22 +259,64 @@ def _check(config: LoopConfig, suites: Sequence[Suite], registry: Registry, cont
                     remedy=f"Known here: {', '.join(known) or 'none'}; see `beside`.",
                 )
             seat_judges(beside[name], "train", registry, context)
-        if isinstance(objective := stage.config.get("objective"), str):
-            registry.get("objective", objective)
-    _require_independent_judge(target, registry)
+        _require_fitting_objective(stage, registry, where=f"stages.{number}.config.objective")
+    _require_independent_judges(target, registry)
+    _require_separate_items(config, suites)
 
 
-def _require_independent_judge(target: Suite, registry: Registry) -> None:
-    """A judge that is trained against cannot be the only evidence of progress, unless it is deterministic."""
-    trained = {use.name for use in target.judges if use.use in ("train", "both")}
-    evidence = [use.name for use in target.judges if use.use in ("eval", "both")]
-    independent = [n for n in evidence if n not in trained or _is_deterministic(n, registry)]
-    if not independent:
+def _require_references(stage: Stage, suites: Sequence[Suite], *, where: str) -> None:
+    if stage.n != 1:
+        raise ConfigError(f"n = {stage.n}: a prompt has one reference", where=where, remedy="Set n = 1.")
+    for suite in suites:
+        if lacking := next((prompt.id for prompt in suite.train if prompt.reference is None), None):
+            raise ConfigError(
+                f"training prompt {lacking!r} of suite {suite.name} has no reference to demonstrate",
+                where=where,
+                remedy="Give it one, or start with another generator.",
+            )
+
+
+def _require_fitting_objective(stage: Stage, registry: Registry, *, where: str) -> None:
+    updater = registry.get("updater", stage.updater).spec
+    if not isinstance(updater, UpdaterSpec) or updater.family is None:
+        return
+    objective = registry.get("objective", stage.config["objective"]).spec
+    if isinstance(objective, ObjectiveSpec) and objective.family != updater.family:
+        specs = (entry.spec for entry in registry.entries("objective"))
+        fitting = [spec.name for spec in specs if isinstance(spec, ObjectiveSpec) and spec.family == updater.family]
         raise ConfigError(
-            f"the gate's only evidence would be the training judge {', '.join(evidence)}",
-            where=f"suite {target.name}",
-            remedy='Add a deterministic judge, or one that is not trained against, with use = "eval".',
+            f"{objective.name!r} is of family {objective.family}, and updater {updater.name!r} uses {updater.family}",
+            where=where,
+            remedy=f"Choose {', '.join(fitting)}.",
         )
+
+
+def _require_independent_judges(target: Suite, registry: Registry) -> None:
+    """What is trained against may not be evidence of progress, unless its verdicts cannot be swayed."""
+    trained = {use.name for use in target.judges if use.use in ("train", "both")}
+    evidence = [use.name for use in target.judges if use.use in ("eval", "both") and use.weight != 0]
+    swayed = [name for name in evidence if name in trained and not _is_deterministic(name, registry)]
+    if swayed or not evidence:
+        raise ConfigError(
+            f"the gate's evidence would come from {', '.join(swayed) or 'no judge'}, which is trained against",
+            where=f"suite {target.name}",
+            remedy='Evaluate with deterministic judges, or with others than those trained against (use = "eval").',
+        )
+
+
+def _require_separate_items(config: LoopConfig, suites: Sequence[Suite]) -> None:
+    """No question that is evaluated on, in any suite, may be trained on, in any other."""
+    replayed = {name for stage in config.stages for name in stage.replay}
+    training = [suite for suite in suites if suite is suites[0] or suite.name in replayed]
+    asked = {prompt.question: (suite.name, prompt.id) for suite in training for prompt in suite.train}
+    for suite in suites:
+        for item in suite.items:
+            if twin := asked.get(item.question):
+                raise ConfigError(
+                    f"item {item.id!r} asks what training prompt {twin[1]!r} of suite {twin[0]} asks",
+                    where=f"suite {suite.name}",
+                    remedy="Take it out of one side; what is evaluated must be held out.",
+                )
 
 
 def _is_deterministic(judge: str, registry: Registry) -> bool:
@@ -278,7 +325,7 @@ def _is_deterministic(judge: str, registry: Registry) -> bool:
 
 
 def _identity(config: LoopConfig, suites: Sequence[Suite], model: ModelRef, registry: Registry) -> dict[str, Any]:
-    """What a run is: two runs with equal identities are the same run. Paths are not in it, contents are."""
+    """What a run is: two runs with equal identities are the same run. It covers the content of what is named."""
     named = {("generator", config.generator.name)}
     for stage in config.stages:
         named |= {("updater", stage.updater)} | (
@@ -296,13 +343,20 @@ def _identity(config: LoopConfig, suites: Sequence[Suite], model: ModelRef, regi
     }
 
 
-def _suite_identity(suite: Suite, registry: Registry, config: EvalConfig) -> dict[str, str]:
+def _suite_identity(suite: Suite, registry: Registry, config: EvalConfig) -> dict[str, Any]:
+    """Everything about a suite that a round's samples, rewards or decision depend on."""
     uses = [use for use in suite.judges if use.use in ("train", "both")]
     return {
         "version": suite.version,
-        "items": suite_fingerprint(suite, registry, config)[:16],
-        "train": digest([[prompt.hash for prompt in suite.train], judges_fingerprint(uses, registry)])[:16],
+        "role": suite.role,
+        "margins": [suite.margin, suite.anchor_margin, suite.floor],
+        "items": digest([suite_fingerprint(suite, registry, config), [i.cluster or i.id for i in suite.items]])[:16],
+        "train": digest([[_content(prompt) for prompt in suite.train], judges_fingerprint(uses, registry)])[:16],
     }
+
+
+def _content(prompt: Prompt) -> list[Any]:
+    return [prompt.id, prompt.hash, dict(prompt.metadata)]
 
 
 def _generator(ref: GeneratorRef, registry: Registry, context: RunContext) -> Generator:

@@ -35,7 +35,7 @@ class Stage(Config):
     prompts: int = Field(default=32, ge=1, description="training prompts a round")
     n: int = Field(default=1, ge=1, description="completions a prompt (the group size)")
     replay: dict[str, PositiveInt] = Field(
-        default_factory=dict, description="training prompts a round from suites beside, against forgetting: {general = 64}"
+        default_factory=dict, description="training prompts a round from suites beside, against forgetting: {general=9}"
     )
     temperature: float = Field(default=1.0, ge=0)
     max_tokens: int | None = Field(default=None, ge=1, description="completion tokens; default: the suite's")
@@ -76,7 +76,7 @@ class LoopConfig(Config):
         return [stage for stage in self.stages for _ in range(stage.rounds)][index - 1]
 
     def sources(self, index: int) -> list[tuple[str | None, int, int]]:
-        """Where round `index` takes its prompts: (suite, how many, how many earlier rounds took). None is the target."""
+        """What round `index` draws: (suite, how many prompts, how many earlier rounds took). None is the target."""
 
         def counts(stage: Stage) -> dict[str | None, int]:
             return {None: stage.prompts, **stage.replay}
@@ -101,8 +101,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise ConfigError("no such file", where=str(path), remedy="Check the path.") from None
-    except IsADirectoryError:
-        raise ConfigError("is a folder, not a TOML file", where=str(path), remedy="Name the file in it.") from None
+    except OSError as error:
+        raise ConfigError(f"cannot be read ({error.strerror})", where=str(path), remedy="Name a TOML file.") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"malformed TOML: {error}", where=str(path), remedy="Correct that line.") from None
     except UnicodeDecodeError as error:

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 from harness.config import EvalConfig
-from harness.errors import ConfigError
+from harness.errors import ConfigError, JudgeFailure
+from harness.gate import MIN_SCORED
 from harness.judging import judges_fingerprint, seat_judges
 from harness.plugins import Registry
 from harness.protocols import Generator, RunContext, Suite
+from harness.sampler import draw_groups
 from harness.types import EvalReport, ItemResult, Sampling, Score, ScoredGroup, SuiteReport, digest
 
 SuiteResults = Mapping[str, list[ScoredGroup]]
@@ -34,8 +36,9 @@ def evaluate_suites(
         items = suite.items[: config.limit]
         sampling = eval_sampling(suite, config)
         bench = seat_judges(suite, "eval", registry, context)
-        groups = generator.generate(items, n=config.epochs, sampling=sampling, seed=context.seed)
+        groups = draw_groups(generator, items, n=config.epochs, sampling=sampling, seed=context.seed)
         scored = bench.score(groups)
+        _require_scored(suite, scored)
         results[suite.name] = scored
         reports.append(
             SuiteReport(
@@ -49,6 +52,17 @@ def evaluate_suites(
             )
         )
     return EvalReport(policy_version, tuple(reports)), results
+
+
+def _require_scored(suite: Suite, groups: Sequence[ScoredGroup]) -> None:
+    """An evaluation with holes is not kept: once stored, no comparison with it could be valid."""
+    whole = sum(all(reward is not None for reward in group.rewards) for group in groups)
+    if whole < MIN_SCORED * len(groups):
+        raise JudgeFailure(
+            f"only {whole} of {len(groups)} items are scored, and {MIN_SCORED:.0%} are needed",
+            where=f"suite {suite.name}",
+            remedy="Mend its judges (or its items, if a judge abstains on them) and resume; nothing was stored.",
+        )
 
 
 def eval_sampling(suite: Suite, config: EvalConfig) -> Sampling:
@@ -70,7 +84,7 @@ def suite_fingerprint(suite: Suite, registry: Registry, config: EvalConfig) -> s
     uses = [use for use in suite.judges if use.use in ("eval", "both")]
     return digest(
         [
-            [item.hash for item in suite.items[: config.limit]],
+            [[item.hash, dict(item.metadata)] for item in suite.items[: config.limit]],
             judges_fingerprint(uses, registry),
             asdict(eval_sampling(suite, config)),
             config.epochs,

@@ -7,9 +7,6 @@ chance of promoting a candidate that fails any one of them is at most alpha, wit
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from pydantic import Field
 
 from harness.specs import Config
@@ -29,15 +26,6 @@ class GateConfig(Config):
     )
 
 
-@dataclass(frozen=True)
-class _Comparison:
-    name: str
-    role: str
-    against: str
-    interval: Interval
-    candidate: SuiteReport
-
-
 def gate(
     incumbent: EvalReport, candidate: EvalReport, anchor: EvalReport, config: GateConfig | None = None
 ) -> GateDecision:
@@ -55,19 +43,20 @@ def gate(
     outcome: Outcome = "promoted"
     if failed:
         outcome = "rejected" if any(check.refuted for check in failed) else "inconclusive"
-    return GateDecision(outcome, _sentence(outcome, checks, failed), tuple(checks))
+    return GateDecision(outcome, _sentence(outcome, checks, failed, 1 - config.alpha), tuple(checks))
 
 
 def _suite_checks(suite: SuiteReport, incumbent: EvalReport, anchor: EvalReport, config: GateConfig) -> list[Check]:
     before = _report(incumbent, suite.suite)
     interval = _compare(before, suite, config.alpha)
     if suite.role == "target":
-        return [_target(suite, interval, config)]
+        return [_target(suite, interval, config), *_floor(suite)]
     if suite.role == "guard":
         return [*_floor(suite), _no_worse("guard", suite, "incumbent", interval, suite.margin, strict=True)]
     if suite.role == "regression":
         since = _compare(_report(anchor, suite.suite), suite, config.alpha)
         return [
+            *_floor(suite),
             _no_worse("regression", suite, "incumbent", interval, suite.margin, strict=False),
             _no_worse("regression", suite, "anchor", since, suite.anchor_margin, strict=False),
         ]
@@ -103,7 +92,7 @@ def _floor(suite: SuiteReport) -> list[Check]:
     if suite.floor is None or suite.mean is None:
         return []
     holds = suite.mean >= suite.floor
-    return [Check(f"guard {suite.suite} floor", holds, not holds, suite.mean, None, None, suite.floor)]
+    return [Check(f"{suite.role} {suite.suite} floor", holds, not holds, suite.mean, None, None, suite.floor)]
 
 
 def power_note(interval: Interval, margin: float) -> str:
@@ -159,20 +148,26 @@ def _compare(before: SuiteReport, after: SuiteReport, alpha: float) -> Interval:
 # ---------------------------------------------------------------- words
 
 
-def _sentence(outcome: Outcome, checks: list[Check], failed: list[Check]) -> str:
-    target = next(check for check in checks if check.name.startswith("target"))
-    gain = (
-        f"{_signed(target.estimate)} on {target.name.split()[1]} (at least {_signed(target.lower)} with 95% confidence)"
-    )
-    if abs(target.upper or 0) and outcome == "promoted":
-        return f"Promoted: {gain}, and nothing that must hold got worse."
-    worst: Callable[[Check], float] = lambda c: (c.lower or 0.0) - (c.threshold or 0.0)  # noqa: E731
-    first = min([c for c in failed if c.refuted] or failed, key=worst)
-    shown = f"{first.name} is {_signed(first.estimate)} [{_signed(first.lower)}, {_signed(first.upper)}]"
+def _sentence(outcome: Outcome, checks: list[Check], failed: list[Check], confidence: float) -> str:
+    if outcome == "promoted":
+        target = next(check for check in checks if check.name.startswith("target"))
+        gain = f"{_points(target.estimate)} on {target.name.split()[1]}"
+        bound = f"at least {_points(target.lower)} with {confidence:.0%} confidence"
+        return f"Promoted: {gain} ({bound}), and nothing that must hold got worse."
+    first = min([c for c in failed if c.refuted] or failed, key=_shortfall)
+    shown = f"{first.name} is {_points(first.estimate)}"
+    if first.lower is not None:
+        shown += f" [{_points(first.lower)}, {_points(first.upper)}]"
     if outcome == "rejected":
         return f"Rejected: {shown}, which the gate does not allow. The incumbent stays."
     return f"Inconclusive: {shown}, which is not enough evidence either way. The incumbent stays."
 
 
-def _signed(value: float | None) -> str:
+def _shortfall(check: Check) -> float:
+    """How far the bound (or, for a floor, the mean) is from what it must exceed; the most negative is the worst."""
+    reached = check.lower if check.lower is not None else check.estimate
+    return (reached or 0.0) - (check.threshold or 0.0)
+
+
+def _points(value: float | None) -> str:
     return "n/a" if value is None else f"{100 * value:+.1f} points"

@@ -88,13 +88,13 @@ def judges_fingerprint(uses: Sequence[JudgeUse], registry: Registry) -> str:
 
 
 def _checked(name: str, judge: Judge, groups: Sequence[Group]) -> list[tuple[Score, ...]]:
+    where = f"judge {name}"
     try:
-        verdicts = judge.score(groups)
+        verdicts = [tuple(scores) for scores in judge.score(groups)]
     except HarnessError:
         raise
     except Exception as error:
-        raise PluginError(f"raised {type(error).__name__}: {error}", where=f"judge {name}") from error
-    where = f"judge {name}"
+        raise PluginError(f"raised {type(error).__name__}: {error}", where=where) from error
     if len(verdicts) != len(groups):
         raise PluginError(f"{len(verdicts)} verdict lists for {len(groups)} groups", where=where)
     for group, scores in zip(groups, verdicts, strict=True):
@@ -104,8 +104,8 @@ def _checked(name: str, judge: Judge, groups: Sequence[Group]) -> list[tuple[Sco
                 where=where,
             )
         if not all(isinstance(score, Score) and score.judge == name for score in scores):
-            raise PluginError(f"returned something other than its own Score for prompt {group.prompt.id}", where=where)
-    return [tuple(scores) for scores in verdicts]
+            raise PluginError(f"something other than its own Score for prompt {group.prompt.id}", where=where)
+    return verdicts
 
 
 def _refuse_if_failing(name: str, scores: Sequence[Score]) -> None:

@@ -21,7 +21,7 @@ from harness.judging import seat_judges
 from harness.plugins import Registry
 from harness.protocols import Generator, RunContext, Suite
 from harness.records import read_decision, read_groups, read_report, write_groups, write_json
-from harness.sampler import Sampler
+from harness.sampler import Sampler, draw_groups
 from harness.store import RunStore
 from harness.types import BASE_POLICY, AdapterCheckpoint, EvalReport, GateDecision, Group, Prompt, Sampling, ScoredGroup
 
@@ -80,11 +80,9 @@ class Loop:
             make=lambda path: write_json(path, gate(incumbent.report, report, anchor, self.config.gate)),
             read=read_decision,
         )
-        self.commit(index, decision, candidate.version if decision.promoted else incumbent.version)
         if decision.outcome == "invalid":
-            raise HarnessError(
-                decision.sentence, where=f"round {index}", remedy="Nothing was promoted; see the report."
-            )
+            raise HarnessError(decision.sentence, where=f"round {index}", remedy="Start a new run.")
+        self.commit(index, decision, candidate.version if decision.promoted else incumbent.version)
         return Incumbent(candidate, report) if decision.promoted else incumbent
 
     def stored(self, index: int) -> Incumbent:
@@ -129,7 +127,7 @@ class Loop:
     def _draw(self, index: int, stage: Stage, generator: Generator, suite: Suite, count: int, used: int) -> list[Group]:
         sampling = Sampling(stage.temperature, max_tokens=stage.max_tokens or suite.sampling.max_tokens)
         prompts = train_batch(suite, self.config.seed, used, count)
-        return generator.generate(prompts, n=stage.n, sampling=sampling, seed=derive_seed(self.config.seed, index))
+        return draw_groups(generator, prompts, n=stage.n, sampling=sampling, seed=derive_seed(self.config.seed, index))
 
     def suite(self, name: str | None) -> Suite:
         """The target for None, else the suite beside it of that name."""
@@ -198,16 +196,19 @@ def read_eval(path: Path) -> EvalReport:
 def train_batch(suite: Suite, seed: int, used: int, count: int) -> list[Prompt]:
     """The next `count` training prompts after `used`: seeded passes over all of them, each in its own order.
 
-    A batch never holds a prompt twice unless it is larger than the suite.
+    A batch never holds a prompt twice unless it is larger than the suite: where it crosses into a new pass, those it
+    already holds are moved to the end of that pass.
     """
-    order: list[Prompt] = []
-    epoch = 0
-    while len(order) < used + count:
+    batch: list[Prompt] = []
+    epoch, start = divmod(used, len(suite.train))
+    while len(batch) < count:
         prompts = list(suite.train)
         random.Random(f"{seed}/{epoch}").shuffle(prompts)
-        order += prompts
-        epoch += 1
-    return order[used : used + count]
+        held = {prompt.id for prompt in batch}
+        prompts.sort(key=lambda prompt: prompt.id in held)
+        batch += prompts[start : start + count - len(batch)]
+        epoch, start = epoch + 1, 0
+    return batch
 
 
 def derive_seed(seed: int, index: int) -> int:

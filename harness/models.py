@@ -154,8 +154,8 @@ def _remembered_digest(file: Path, cache: Path, progress: Progress) -> str:
     stat = file.stat()
     identity = canonical_json([str(file.resolve()), stat.st_ino, stat.st_size, stat.st_mtime_ns])
     note = cache / "digests" / hashlib.sha256(identity.encode()).hexdigest()
-    if note.is_file():
-        return note.read_text(encoding="ascii")
+    if note.is_file() and re.fullmatch("[0-9a-f]{64}", remembered := note.read_text(encoding="ascii")):
+        return remembered
     digest = _digest(file)
     try:
         note.parent.mkdir(parents=True, exist_ok=True)

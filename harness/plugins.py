@@ -84,14 +84,17 @@ class Registry:
 
     def add(self, plugin: Any, origin: Origin) -> None:
         """Register one plugin, all or nothing. Raises PluginError when it breaks the contract."""
+        where = f"plugin {origin.plugin} ({origin})"
+        if self.manager.is_registered(plugin):
+            raise PluginError("the same module is already loaded as another plugin", where=where)
         try:
             self.manager.register(plugin, name=f"{origin.plugin}@{origin.distribution}")
             self.manager.check_pending()
             specs = list(self._specs(plugin))
-        except Exception as error:  # a third party's code: whatever it raises is its own report
+        except (Exception, SystemExit) as error:  # a third party's code: whatever it raises is its own report
             if self.manager.is_registered(plugin):
                 self.manager.unregister(plugin)
-            raise PluginError(_brief(error), where=f"plugin {origin.plugin} ({origin})") from error
+            raise PluginError(_brief(error), where=where) from error
         for spec in specs:
             self._entries.setdefault((spec.kind, spec.name), []).append(Entry(spec, origin))
 
@@ -146,6 +149,14 @@ class Registry:
         return self.get(kind, name).spec.create(self.config(kind, name, config, where=where), context)
 
     # ------------------------------------------------------------ observers
+
+    def add_commands(self, cli: Any) -> None:
+        """Let every plugin add its subcommands; one that raises is logged and the others still do."""
+        for implementation in self.manager.hook.harness_register_commands.get_hookimpls():
+            try:
+                implementation.function(*(cli for _ in implementation.argnames))
+            except (Exception, SystemExit):  # as with observers
+                log.exception("commands of plugin %s failed", implementation.plugin_name)
 
     def notify(self, event: str, **arguments: Any) -> None:
         """Tell every observer; one that raises is logged and the others still hear it."""

@@ -1,12 +1,13 @@
-"""The policy's generator, started when first needed and never trusted to serve what it was told to."""
+"""Generators held to their contract: the policy's starts when first needed and must prove which adapter it serves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from harness.errors import PluginError
 from harness.probe import serve
 from harness.protocols import Generator
-from harness.types import AdapterCheckpoint
+from harness.types import AdapterCheckpoint, Group, Prompt, Sampling
 
 
 class Sampler:
@@ -32,3 +33,20 @@ class Sampler:
             self._generator.close()
             self._generator = None
             self._served = None
+
+
+def draw_groups(
+    generator: Generator, prompts: Sequence[Prompt], *, n: int, sampling: Sampling, seed: int
+) -> list[Group]:
+    """`generator.generate`, refused unless it gives n completions for every prompt, in order.
+
+    Raises PluginError otherwise: prompts that were silently left out would be missing from both arms of a comparison.
+    """
+    groups = generator.generate(prompts, n=n, sampling=sampling, seed=seed)
+    where = f"generator {type(generator).__name__}"
+    if [group.prompt for group in groups] != list(prompts):
+        raise PluginError(f"{len(groups)} groups, not those of the {len(prompts)} prompts in order", where=where)
+    for group in groups:
+        if len(group.completions) != n:
+            raise PluginError(f"{len(group.completions)} completions of prompt {group.prompt.id}, not {n}", where=where)
+    return groups

@@ -52,17 +52,22 @@ class JudgeSpec(ComponentSpec[Judge]):
     deterministic: bool = False
 
 
+Family = Literal["sft", "group"]
+"""Which data a loss reads: `sft` completions to be learnt, `group` completions with advantages."""
+
+
 @dataclass(frozen=True)
 class ObjectiveSpec(ComponentSpec[Objective]):
-    """`family` says which data the loss reads: `sft` demonstrations, `group` advantages."""
-
     kind: ClassVar[str] = "objective"
-    family: Literal["sft", "group"] = "group"
+    family: Family = "group"
 
 
 @dataclass(frozen=True)
 class UpdaterSpec(ComponentSpec[Updater]):
+    """`family` is that of the objectives it can use (its setting `objective`); None if it has no such setting."""
+
     kind: ClassVar[str] = "updater"
+    family: Family | None = None
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,11 @@ class RunStore:
     @classmethod
     def create(cls, folder: Path, identity: Mapping[str, Any], config_toml: str) -> RunStore:
         """A new run folder. `run.json` is written last: without it there is no run."""
+        if (folder / "journal.jsonl").exists():
+            remedy = "Restore run.json, or start anew with --run NAME."
+            raise StoreError("a journal is here but run.json is missing", where=str(folder), remedy=remedy)
         with _space(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            _make_folder(folder)
             _write_durably(folder / "config.toml", config_toml)
             _write_durably(folder / "run.json", json.dumps({"format": FORMAT, "identity": identity}, indent=1) + "\n")
         return cls(folder)
@@ -156,7 +159,7 @@ class RunStore:
         started = time.monotonic()
         draft = final.with_name(f"{filename}.tmp")
         with _space(self.folder):
-            final.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(final.parent)
             _remove(draft)
             _remove(final)  # renamed but never journalled: the crash came between the two
             try:
@@ -282,6 +285,14 @@ def _differences(old: Any, new: Any, path: str) -> Iterator[str]:
         yield f"{path}: {old!r} -> {new!r}"
 
 
+def _make_folder(path: Path) -> None:
+    """As `mkdir -p`, and each new folder's entry in its parent is on the disk when this returns."""
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        _fsync(path.parent)
+
+
 def _write_durably(path: Path, text: str) -> None:
     draft = path.with_name(path.name + ".tmp")
     draft.write_text(text)
@@ -319,6 +330,9 @@ def _space(folder: Path) -> Iterator[None]:
         yield
     except Exception as error:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
+            what = f"cannot write here ({error.strerror})"
+            raise StoreError(what, where=str(folder), remedy="Choose a writable folder with --runs.") from error
         if full or "No space left on device" in str(error):
             raise StoreError(
                 "no space left on the disk", where=str(folder), remedy="Free some and continue with --resume."

@@ -196,8 +196,9 @@ def _read_manifest(folder: Path) -> _Manifest:
 def _read_rows(path: Path) -> tuple[Prompt, ...]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError:
-        raise ConfigError("no such file", where=str(path), remedy=f"Name an existing file in {MANIFEST}.") from None
+    except OSError as error:
+        what = f"cannot be read ({error.strerror})"
+        raise ConfigError(what, where=str(path), remedy=f"Name a readable file in {MANIFEST}.") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"not UTF-8: {error}", where=str(path), remedy="Save it as UTF-8.") from None
     prompts: dict[str, Prompt] = {}
@@ -264,8 +265,8 @@ def _check_items(train: Sequence[Prompt], items: Sequence[Prompt], where: str) -
     if not items:
         raise ConfigError("the suite holds out no items", where=where, remedy="Add rows to evaluate on.")
     by_id = {prompt.id: prompt for prompt in train}
-    by_hash = {prompt.hash: prompt for prompt in train}
+    by_question = {prompt.question: prompt for prompt in train}
     for item in items:
-        if twin := by_id.get(item.id) or by_hash.get(item.hash):
+        if twin := by_id.get(item.id) or by_question.get(item.question):
             what = f"item {item.id!r} is trained on, as {twin.id!r}"
             raise ConfigError(what, where=where, remedy="Take it out of one side; what is evaluated must be held out.")

@@ -81,11 +81,10 @@ def parse_calls(text: str) -> list[ToolCall]:
     own write them. Nothing is repaired: an answer that a strict client would refuse is refused here.
     """
     text = text.strip()
-    if "<tool_call>" in text:
-        blocks = _TAGGED.findall(text)
-        if len(blocks) != text.count("<tool_call>"):
-            raise ValueError("a <tool_call> block is not closed")
-        return [_call(_load(block)) for block in blocks]
+    if text.startswith("<tool_call>"):
+        if rest := _TAGGED.sub("", text).strip():
+            raise ValueError(f"text outside the <tool_call> blocks: {rest[:40]!r}")
+        return [_call(_load(block)) for block in _TAGGED.findall(text)]
     value = _load(text)
     return [_call(item) for item in value] if isinstance(value, list) else [_call(value)]
 

@@ -62,6 +62,11 @@ class Prompt:
         """Identity of the content: two runs compare an item only if this is equal."""
         return digest([list(map(dict, self.messages)), self.tools, self.target, self.reference, self.schema])[:16]
 
+    @property
+    def question(self) -> str:
+        """Identity of what is asked, whatever answer is expected: a question must not be on both sides of a split."""
+        return digest([list(map(dict, self.messages)), self.tools])[:16]
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from harness.cli.view import View
     from harness.plugins import Registry
 
+EXIT_PIPE = 141  # 128 + SIGPIPE
 EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h: 1 and 2 are the gate's
 
 
@@ -31,7 +35,7 @@ class App:
     disabled: Sequence[str] = ()
     third_party: bool = True
     quiet: bool = False
-    registry_loaded: bool = field(default=False, init=False)
+    commands_added: bool = field(default=False, init=False)
 
     @cached_property
     def registry(self) -> Registry:
@@ -47,6 +51,10 @@ class App:
         from harness.cli.view import View
 
         return View(quiet=self.quiet)
+
+
+class PipeClosedError(Exception):
+    """Whoever read our output, or an engine that we talk to, is gone."""
 
 
 pass_app = click.make_pass_decorator(App)
@@ -75,21 +83,33 @@ class LazyGroup(click.RichGroup):
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        self._add_plugin_commands(ctx)
         return [*self.modules, *(name for name in super().list_commands(ctx) if name not in self.modules)]
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        import importlib
+    def _add_plugin_commands(self, ctx: click.Context) -> None:
+        """Only where there may be any: loading the registry costs more than all the rest of `--help`."""
+        app = ctx.obj or App()  # the group's own --help comes before its options are read
+        if not app.commands_added and (app.local_files or importlib.metadata.entry_points(group="harness")):
+            app.commands_added = True
+            app.registry.add_commands(self)
 
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in self.modules:
             module = importlib.import_module(f"harness.cli.{self.modules[name]}")
             command: click.Command = getattr(module, f"{name}_command")
             return command
-        if name not in self.commands and ctx.obj is not None:
-            ctx.obj.registry.manager.hook.harness_register_commands(cli=self)
+        self._add_plugin_commands(ctx)
         return super().get_command(ctx, name)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            # click would exit with 1 in silence, which here means that the gate rejected.
+            raise PipeClosedError from error
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="harness-align", prog_name="harness")
 @click.option("--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="Load a local plugin file.")
 @click.option("--disable-plugin", "disabled", multiple=True, metavar="NAME", help="Leave out an installed plugin.")
@@ -99,6 +119,8 @@ class LazyGroup(click.RichGroup):
 def cli(ctx: click.Context, plugins: Sequence[Path], disabled: Sequence[str], no_plugins: bool, quiet: bool) -> None:
     """Evaluate, align and promote language models on evidence."""
     ctx.obj = App(plugins, disabled, not no_plugins, quiet)
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> Any:
@@ -116,8 +138,9 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         _fail(error.format_message(), EXIT_INVALID)
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted; nothing half-written is kept. Continue with --resume", EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        sys.exit(0)
+    except PipeClosedError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the interpreter flushes it on exit, into the closed pipe
+        _fail("the reader of the output, or an engine, has closed its pipe", EXIT_PIPE)
     except Exception:
         traceback.print_exc()
         _fail("this is a bug in harness or a plugin; please report it with the traceback above", EXIT_BUG)

@@ -82,6 +82,10 @@ def show_command(
         raise ConfigError(
             f"round {index} is not there", where=str(folder), remedy=f"Committed: 0 to {store.committed()}."
         )
+    if worst is None and (suite or training):
+        raise ConfigError("--suite and --training choose completions", where="show", remedy="Add --worst K.")
+    if suite and training:
+        raise ConfigError("--training shows what was trained on", where="show", remedy="Leave out --suite.")
     if worst is not None:
         _show_worst(store, store.committed() if index is None else index, worst, suite, training, as_json)
     elif index is None:
@@ -119,18 +123,19 @@ def _show_worst(store: object, index: int, count: int, suite: str | None, traini
         held = f"Suites: {', '.join(suites)}; rounds: 0 to {store.committed()}."
         raise ConfigError(f"no completions of {name!r} in round {index}", where=str(store.folder), remedy=held)
     rows = [
-        (reward if reward is not None else -1.0, group.group.prompt, completion, scores)
+        (reward, group.group.prompt, completion, scores)
         for group in read_groups(path)
         for completion, reward, scores in zip(group.group.completions, group.rewards, group.scores, strict=True)
     ]
-    rows = sorted(rows, key=lambda row: (row[0], row[1].id))[:count]
+    # Unscored first: they are what most needs looking at.
+    rows = sorted(rows, key=lambda row: (row[0] is not None, row[0] or 0.0, row[1].id))[:count]
     if as_json:
         shown = [{"score": r[0], "id": r[1].id, "text": r[2].text, "scores": [asdict(s) for s in r[3]]} for r in rows]
         click.echo(json.dumps(shown, indent=1, ensure_ascii=False))
         return
     for reward, prompt, completion, scores in rows:
         verdicts = "; ".join(f"{s.judge} {s.label or s.status}: {s.explanation}".rstrip(": ") for s in scores)
-        click.echo(f"{prompt.id}  score {'unscored' if reward == -1.0 else f'{reward:.2f}'}  {verdicts}")
+        click.echo(f"{prompt.id}  score {'unscored' if reward is None else f'{reward:.2f}'}  {verdicts}")
         click.echo(f"  asked     {prompt.messages[-1]['content']}")
         click.echo(f"  answered  {completion.text.strip() or '(nothing)'}")
         if prompt.reference is not None:

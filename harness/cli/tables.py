@@ -27,7 +27,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
     for row in rows:
         made.add_row(*row)
     buffer = StringIO()
-    Console(file=buffer, width=max(100, shutil.get_terminal_size((140, 24)).columns), highlight=False).print(made)
+    width = max(100, shutil.get_terminal_size((140, 24)).columns)
+    Console(file=buffer, width=width, highlight=False, markup=False, emoji=False).print(made)
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()).strip("\n")
 
 

@@ -19,7 +19,7 @@ class View:
     """A `harness.protocols.Progress` on rich."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self.console = Console(stderr=True, quiet=quiet, highlight=False, emoji=False)
         self._progress: Progress | None = None
 
     def note(self, text: str) -> None:
@@ -54,7 +54,7 @@ class View:
             if figures:
                 shown = "  ".join(f"{name} {_number(value)}" for name, value in figures.items())
             progress.update(task, advance=amount, figures=shown)
-            if not self.console.is_terminal and not outermost and time.monotonic() - said > LOG_EVERY and done != total:
+            if not self.console.is_terminal and time.monotonic() - said > LOG_EVERY and done != total:
                 said = time.monotonic()
                 self.note(line())
 
@@ -62,21 +62,22 @@ class View:
             yield advance
         finally:
             progress.remove_task(task)
-            if not self.console.is_terminal and not outermost:
+            if not self.console.is_terminal:
                 self.note(line())
             if outermost:
-                progress.stop()
+                if self.console.is_terminal:
+                    progress.stop()
                 self._progress = None
 
     def _display(self) -> Progress:
         return Progress(
-            TextColumn("  {task.description}"),
+            TextColumn("  {task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
             console=self.console,
             transient=True,
         )

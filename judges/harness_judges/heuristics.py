@@ -45,14 +45,14 @@ def length_judge(config: LengthConfig) -> PointwiseJudge:
 
 def repetition_judge(config: RepetitionConfig) -> PointwiseJudge:
     """Distinct n-grams over all n-grams: 1 if none comes twice, near 0 for a loop (Li et al. 2016, arXiv:1510.03055,
-    "distinct-n"). Abstains where there are fewer than n units. Labels: ok, repeated.
+    "distinct-n"). 1 as well where there are too few units to repeat any. Labels: ok, repeated.
     """
 
     def score(completion: Completion) -> Score:
         units = split_units(completion, config.unit)
         total = len(units) - config.n + 1
         if total < 1:
-            return Score.abstained("repetition", f"fewer than {config.n} {config.unit}")
+            return Score("repetition", 1.0, label="ok", explanation=f"fewer than {config.n} {config.unit}")
         distinct = len({tuple(units[start : start + config.n]) for start in range(total)})
         if distinct == total:
             return Score("repetition", 1.0, label="ok")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -74,6 +75,14 @@ def start_adapter(
 
 def new_adapter(base: PreTrainedModel, config: peft.PeftConfig, *, seed: int) -> peft.PeftModel:
     """A fresh adapter. Raises ConfigError when PEFT refuses it, or when starting it rewrites the base model."""
+    for setting, harmless in (("modules_to_save", (None, [])), ("bias", ("none",))):
+        if getattr(config, setting, harmless[0]) not in harmless:
+            raise ConfigError(
+                f"{setting} = {getattr(config, setting)!r} trains weights of the base itself, so switching the adapter "
+                "off would not give the base back",
+                where="adapter",
+                remedy=f"Leave {setting} out.",
+            )
     transformers.set_seed(seed)
     before = _fingerprint(base)
     try:
@@ -131,7 +140,17 @@ def save_adapter(
     """Write and seal the adapter, with the model's view of `probe_token_ids` as its probe."""
     model.save_pretrained(str(out), safe_serialization=True)
     (out / "README.md").unlink(missing_ok=True)  # a model card of blanks
+    _make_canonical(out / "adapter_config.json")
     return seal_checkpoint(out, base=base, probe=probe(model, probe_token_ids) if probe_token_ids else None)
+
+
+def _make_canonical(file: Path) -> None:
+    """Equal adapters in equal files: PEFT writes sets in the order of this process's hashes, and the base's path."""
+    config = json.loads(file.read_text())
+    for key, value in config.items():
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            config[key] = sorted(value)
+    file.write_text(json.dumps({**config, "base_model_name_or_path": None}, indent=2, sort_keys=True) + "\n")
 
 
 @torch.no_grad()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from harness.errors import UpdateError
 from harness.protocols import Objective, RunContext
 from harness.types import AdapterCheckpoint, Update
 from harness_plugins.adapters import load_base, save_adapter, start_adapter
@@ -45,7 +46,15 @@ def fit_adapter(
         if reason:
             context.progress.note(f"each completion is computed with a prompt of its own, because {reason}")
         steps = plan_steps(model, 0 if reason else config.max_tokens_per_row)
+        # Only what is trained: a few million numbers, against hours of evaluating a candidate that is its parent.
+        before = [parameter.detach().clone() for parameter in trainable(model)]
         trained = train(model, steps, objective, config, temperature=temperature, seed=seed, progress=context.progress)
+        if all(torch.equal(old, new) for old, new in zip(before, trainable(model), strict=True)):
+            raise UpdateError(
+                "no weight has changed",
+                where="update",
+                remedy="Take more optimizer steps, a shorter warm-up or a higher learning rate.",
+            )
         out.mkdir(parents=True, exist_ok=True)
         checkpoint = save_adapter(model, out, base=reference.fingerprint, probe_token_ids=probe_token_ids)
     finally:
@@ -53,3 +62,7 @@ def fit_adapter(
         gc.collect()
         torch.cuda.empty_cache()
     return Update(checkpoint, {**metrics, **trained, "update/shared_prefix": float(not reason)})
+
+
+def trainable(model: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
+    return (parameter for parameter in model.parameters() if parameter.requires_grad)

@@ -31,6 +31,13 @@ class GroupUpdater:
                 remedy="Set reference to 'base' or 'parent' with kl_coef > 0, and to 'none' without.",
             )
 
+        if getattr(self.objective, "sequence_level", False) and config.old_logps == "sampler":
+            raise ConfigError(
+                f"objective {config.objective!r} multiplies the ratios of all tokens, and so the sampler's rounding",
+                where="group",
+                remedy='Set old_logps = "recompute".',
+            )
+
     def update(
         self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, out: Path, seed: int
     ) -> Update:

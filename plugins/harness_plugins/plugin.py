@@ -36,8 +36,8 @@ def harness_register_objectives() -> Iterable[ObjectiveSpec]:
 @hookimpl
 def harness_register_updaters() -> Iterable[UpdaterSpec]:
     return [
-        UpdaterSpec("sft", "Fine-tuning on accepted completions", _sft, SftConfig),
-        UpdaterSpec("group", "Group-relative reinforcement learning", _group, GroupConfig),
+        UpdaterSpec("sft", "Fine-tuning on accepted completions", _sft, SftConfig, family="sft"),
+        UpdaterSpec("group", "Group-relative reinforcement learning", _group, GroupConfig, family="group"),
     ]
 
 

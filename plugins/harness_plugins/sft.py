@@ -62,6 +62,7 @@ class SftUpdater:
                 "update/demonstrations": float(len(chosen.demonstrations)),
                 "update/unscored": float(chosen.unscored),
                 "update/below_min_reward": float(chosen.below),
+                "update/truncated": float(chosen.truncated),
             },
         )
 
@@ -73,25 +74,28 @@ class Choice:
     demonstrations: tuple[TrainingGroup, ...]
     unscored: int
     below: int
+    truncated: int
 
     @property
     def seen(self) -> int:
-        return len(self.demonstrations) + self.unscored + self.below
+        return len(self.demonstrations) + self.unscored + self.below + self.truncated
 
 
 def choose(groups: Sequence[ScoredGroup], min_reward: float) -> Choice:
-    demonstrations, unscored, below = [], 0, 0
+    demonstrations, unscored, below, truncated = [], 0, 0, 0
     for scored in groups:
         for completion, reward in zip(scored.group.completions, scored.rewards, strict=True):
             if reward is None:
                 unscored += 1
+            elif completion.finish_reason == "length":
+                truncated += 1  # it lacks the end of turn: learning it is learning to run on
             elif reward < min_reward or not completion.token_ids:
                 below += 1
             else:
                 demonstrations.append(
                     TrainingGroup(scored.group.prompt_token_ids, (TrainingCompletion(completion.token_ids),))
                 )
-    return Choice(tuple(demonstrations), unscored, below)
+    return Choice(tuple(demonstrations), unscored, below, truncated)
 
 
 def shuffled_batches(

@@ -29,7 +29,7 @@ def why_not_shareable(model: Any) -> str:
         return f"layers of type {', '.join(other)} do not follow a block mask"
     if not layer_types and getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
         return "sliding-window attention does not follow a block mask"
-    if getattr(config, "_attn_implementation", None) not in ("sdpa", "eager"):
+    if getattr(config, "_attn_implementation", None) != "sdpa":
         return f"attention {config._attn_implementation!r} takes no block mask"
     transformer = model.get_base_model() if hasattr(model, "get_base_model") else model
     takes = inspect.signature(type(transformer).forward).parameters

@@ -69,6 +69,7 @@ def test_another_peft_type_does_not_inherit_lora_fields(letters: Path, tiny_mode
         ("stages.0.updater=stf", r"unknown updater 'stf'.*Did you mean sft"),
         ("stages.0.config.epochs=0", r"stages\.0\.config.*epochs = 0"),
         ("stages.1.config.objective=grop", r"unknown objective 'grop'.*grpo"),
+        ("stages.1.config.objective=nll", r"'nll' is of family sft.*Choose dapo, dr_grpo, grpo, rloo"),
         ("stages.1.reward_weights.tool=1", r"does not judge suite letters"),
         ("generator.name=vlm", r"unknown generator 'vlm'.*vllm"),
         ("beside=['genral']", r"unknown suite 'genral'.*general"),
@@ -104,7 +105,7 @@ def test_toml_errors_name_file_and_line(tmp_path: Path) -> None:
 
 def test_rounds_know_their_stage_and_what_earlier_rounds_took() -> None:
     stage = {"updater": "sft", "prompts": 10, "rounds": 2, "replay": {"general": 3}}
-    config = LoopConfig(suite="s", stages=[stage, {"updater": "group", "prompts": 4, "rounds": 2}])  # type: ignore[list-item]
+    config = LoopConfig.model_validate({"suite": "s", "stages": [stage, {"updater": "group", "prompts": 4, "rounds": 2}]})
     assert config.sources(1) == [(None, 10, 0), ("general", 3, 0)]
     assert config.sources(2) == [(None, 10, 10), ("general", 3, 3)]
     assert config.sources(4) == [(None, 4, 24)]

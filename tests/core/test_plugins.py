@@ -64,8 +64,9 @@ def test_an_installed_judge_is_found_with_its_origin(install: Install) -> None:
         ("import harness\n@harness.hookimpl\ndef harness_register_jugdes(): return []", "harness_register_jugdes"),
         ("import harness\n@harness.hookimpl\ndef harness_register_judges(): return ['a string']", "str"),
         ("import harness\n@harness.hookimpl\ndef harness_register_judges(): return 1 / 0", "division by zero"),
+        ("import harness, sys\n@harness.hookimpl\ndef harness_register_judges(): sys.exit(1)", "SystemExit"),
     ],
-    ids=["raises", "exits", "bad signature", "unknown hook", "wrong type", "raises in the hook"],
+    ids=["raises", "exits", "bad signature", "unknown hook", "wrong type", "raises in the hook", "exits in the hook"],
 )
 def test_a_broken_plugin_is_reported_and_hurts_no_one(install: Install, source: str, says: str) -> None:
     install("plug_broken", source)
@@ -148,7 +149,7 @@ def test_observers_hear_events_and_cannot_stop_them(caplog: pytest.LogCaptureFix
 
     registry = Registry()
     registry.add(Listening(), Origin("listening", "d", "1"))
-    registry.add(Failing(), Origin("failing", "d", "1"))
+    registry.add(Failing(), Origin("failing", "d", "1"))  # called first: pluggy goes from the last registered
     with caplog.at_level(logging.ERROR):
         registry.notify("harness_round_started", run="r", index=3, stage="sft")
     assert heard == [("r", 3)]

@@ -126,15 +126,15 @@ def _is_whole(number: float) -> bool:
 
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
-_IGNORED = re.compile(r"[\s,./\-_*^]")
+_IGNORED = re.compile(r"[\s/_*^]|[.\-](?!\d)|,(?!\d)|(?<=\d),(?=\d{3}(?!\d))")
 
 
 def normalize(text: str) -> str:
     """Fold what people write differently without meaning it: case, spaces, the punctuation `,./-_*^`, quote marks.
 
     The set is that of BFCL's string comparison (Berkeley Function-Calling Leaderboard, AST evaluation). Unlike there,
-    text that is a number keeps its sign and point ("1.5" is not "15"), and text of nothing but that punctuation is
-    kept ("/" is not ".").
+    a number keeps its sign and point, also within text ("1.5 km" is not "15 km"; "1,000" is "1000"), and text of
+    nothing but that punctuation is kept ("/" is not ".").
     """
     text = text.strip()
     if _NUMBER.fullmatch(text):

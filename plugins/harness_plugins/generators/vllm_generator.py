@@ -122,7 +122,7 @@ class VllmGenerator:
                 for output in cast("list[RequestOutput]", engine.step()):
                     outputs[output.request_id] = output
                     on_done(output)
-        except KeyboardInterrupt:
+        except BaseException:  # whatever it is, the engine must not go on with requests that no one waits for
             engine.abort_request([name for name in requests if name not in outputs])
             raise
         return outputs

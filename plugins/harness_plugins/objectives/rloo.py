@@ -15,6 +15,8 @@ class Rloo:
     """
 
     name = "rloo"
+    sequence_level = True
+    """The ratio is a product over tokens: the noise between two engines, harmless in one, would drown it."""
 
     def __init__(self, config: ClippedConfig) -> None:
         self.config = config
