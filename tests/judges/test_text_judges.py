@@ -118,8 +118,8 @@ def test_normalizing_twice_changes_nothing(text: str) -> None:
 
 def test_long_runs_of_punctuation_take_linear_time() -> None:
     start = time.perf_counter()
-    assert normalize_answer("!" * 200_000 + "a" + "!" * 200_000 + "b") != ""
-    assert time.perf_counter() - start < 20.0
+    assert normalize_answer("!" * 50_000 + "a" + "!" * 50_000 + "b") != ""
+    assert time.perf_counter() - start < 1.0
 
 
 # ---------------------------------------------------------------- regex

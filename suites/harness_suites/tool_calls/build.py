@@ -43,13 +43,16 @@ BAD_GOLD = frozenset(
 Row = Mapping[str, Any]
 
 
-def build(progress: Progress, categories: Sequence[str] = CATEGORIES) -> tuple[tuple[Prompt, ...], tuple[Prompt, ...]]:
-    """Train and held-out prompts of the named categories.
+def build(
+    progress: Progress, categories: Sequence[str] = CATEGORIES, train_limits: Mapping[str, int] | None = None
+) -> tuple[tuple[Prompt, ...], tuple[Prompt, ...]]:
+    """Train and held-out prompts of the named categories; `train_limits` keeps the first N training prompts of some.
 
     The split is made over all categories whatever is asked for, so a narrower suite never trains on what a wider
     one holds out. Raises ConfigError for an unknown category and AssetError when the data cannot be had.
     """
-    for category in categories:
+    limits = dict(train_limits or {})
+    for category in (*categories, *limits):
         if category not in CATEGORIES:
             raise ConfigError(
                 f"no such category: {category!r}",
@@ -63,7 +66,11 @@ def build(progress: Progress, categories: Sequence[str] = CATEGORIES) -> tuple[t
     for row in sorted(rows, key=lambda row: _order(row["id"])):
         if _category(row) in categories:
             prompt = convert_row(row, answers.get(row["id"]), _category(row), cluster_of[row["id"]])
-            (held if row["id"] in held_out else train).append(prompt)
+            if row["id"] in held_out:
+                held.append(prompt)
+            elif limits.get(_category(row), 1) > 0:
+                train.append(prompt)
+                limits[_category(row)] = limits.get(_category(row), len(rows)) - 1
     return tuple(train), tuple(held)
 
 
