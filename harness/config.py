@@ -79,7 +79,7 @@ class LoopConfig(Config):
         """What round `index` draws: (suite, how many prompts, how many earlier rounds took). None is the target."""
 
         def counts(stage: Stage) -> dict[str | None, int]:
-            return {None: stage.prompts, **stage.replay}
+            return dict[str | None, int]([(None, stage.prompts), *stage.replay.items()])
 
         earlier = [counts(self.stage_of(i)) for i in range(1, index)]
         return [(n, count, sum(e.get(n, 0) for e in earlier)) for n, count in counts(self.stage_of(index)).items()]

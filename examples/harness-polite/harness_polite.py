@@ -38,9 +38,8 @@ def reinforce(batch: harness.SequenceBatch) -> harness.LossOutput:
 
 @harness.hookimpl
 def harness_register_judges() -> list[harness.JudgeSpec]:
-    return [
-        harness.JudgeSpec("polite", "Does it say please and thank you?", lambda config, _: Polite(config), PoliteConfig)
-    ]
+    summary = "Does it say please and thank you?"
+    return [harness.JudgeSpec("polite", summary, lambda config, _: Polite(config), PoliteConfig, deterministic=True)]
 
 
 @harness.hookimpl

@@ -105,7 +105,9 @@ def test_toml_errors_name_file_and_line(tmp_path: Path) -> None:
 
 def test_rounds_know_their_stage_and_what_earlier_rounds_took() -> None:
     stage = {"updater": "sft", "prompts": 10, "rounds": 2, "replay": {"general": 3}}
-    config = LoopConfig.model_validate({"suite": "s", "stages": [stage, {"updater": "group", "prompts": 4, "rounds": 2}]})
+    config = LoopConfig.model_validate(
+        {"suite": "s", "stages": [stage, {"updater": "group", "prompts": 4, "rounds": 2}]}
+    )
     assert config.sources(1) == [(None, 10, 0), ("general", 3, 0)]
     assert config.sources(2) == [(None, 10, 10), ("general", 3, 3)]
     assert config.sources(4) == [(None, 4, 24)]

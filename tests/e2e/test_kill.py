@@ -34,7 +34,7 @@ def kill_often(config: Path, runs: Path, kills: int, span: float, seed: int) -> 
     """Start (or resume) the loop and kill it after a random time, `kills` times; how many hit it while it worked."""
     moments = random.Random(seed)
     hits = 0
-    for _ in range(kills):
+    for turn in range(kills):
         process = subprocess.Popen(
             command(config, runs), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
@@ -46,7 +46,7 @@ def kill_often(config: Path, runs: Path, kills: int, span: float, seed: int) -> 
         process.wait()
         if RunStore.exists(runs / "r") and RunStore.open(runs / "r").committed() == 2 and hits < kills:
             # It finished before it could be killed often enough: begin again, keeping the count.
-            (runs / "r").rename(runs / f"finished-{hits}")
+            (runs / "r").rename(runs / f"finished-{turn}")
     return hits
 
 

@@ -11,7 +11,7 @@ from harness.api import run_loop
 from harness.loop import read_eval
 from harness.store import RunStore
 
-pytestmark = [pytest.mark.model, pytest.mark.vllm]
+pytestmark = [pytest.mark.model, pytest.mark.vllm, pytest.mark.long]
 
 
 def labels(store: RunStore, index: int) -> Counter[str]:

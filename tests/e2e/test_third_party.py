@@ -64,6 +64,7 @@ def test_it_is_listed_with_its_origin(site: Path) -> None:
 
 def test_a_loop_names_its_judge_and_its_objective(site: Path, tmp_path: Path, tiny_loop: dict[str, Any]) -> None:
     polite_suite(tmp_path, Path(tiny_loop["suite"]))
+    tiny_loop["stages"][0]["config"]["min_reward"] = 0.5  # not every right answer is a polite one
     tiny_loop["stages"][1]["config"]["objective"] = "reinforce"
     config = tmp_path / "loop.toml"
     config.write_text(tomli_w.dumps(tiny_loop))
@@ -72,7 +73,7 @@ def test_a_loop_names_its_judge_and_its_objective(site: Path, tmp_path: Path, ti
     store = RunStore.open(tmp_path / "r")
     assert store.identity["components"]["judge polite"] == "harness-polite 0.1.0"
     assert store.identity["components"]["objective reinforce"] == "harness-polite 0.1.0"
-    assert store.entry(2, "update") is not None
+    assert store.entry(2, "update") is not None, store.entries[2, "commit"].data["sentence"]
 
 
 def test_an_eval_names_its_judge(site: Path, tmp_path: Path, letters: Path, tiny_model: Path) -> None:

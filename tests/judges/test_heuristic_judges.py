@@ -82,12 +82,9 @@ def test_repetition(verdicts: Verdicts, config: dict, text: str, value: float) -
     assert score.label == ("ok" if value == 1.0 else "repeated")
 
 
-def test_repetition_abstains_on_what_is_too_short(verdicts: Verdicts) -> None:
-    assert [score.status for score in verdicts("repetition", PROMPT, "", "a b c", "a b c d")] == [
-        "abstained",
-        "abstained",
-        "scored",
-    ]
+def test_what_is_too_short_to_repeat_itself_repeats_nothing(verdicts: Verdicts) -> None:
+    """Not an abstention: that would leave a terse policy's items unscored."""
+    assert [score.value for score in verdicts("repetition", PROMPT, "", "a b c", "a b c d")] == [1.0, 1.0, 1.0]
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.integers(1, 4))
@@ -98,6 +95,6 @@ def test_repetition_counts_each_ngram_that_was_there_before(tokens: list[int], n
     starts = range(len(tokens) - n + 1)
     repeats = sum(spelled.find(spelled[start : start + n]) < start for start in starts)
     if not starts:
-        assert score.status == "abstained"
+        assert score.value == 1.0
     else:
         assert score.value == float(1 - Fraction(repeats, len(starts)))

@@ -70,6 +70,11 @@ def test_letter_by_letter(verdicts: Verdicts, match: str, text: str, right: bool
     assert score.value == float(right)
 
 
+def test_an_empty_answer_is_not_contained_in_everything(verdicts: Verdicts) -> None:
+    scores = verdicts("exact", Prompt("p", (), reference=""), "a, b", "", match="contains", normalize=False)
+    assert [score.value for score in scores] == [0.0, 1.0]
+
+
 def test_any_acceptable_answer_will_do_and_the_reference_is_the_last_resort(verdicts: Verdicts) -> None:
     scores = verdicts("exact", expecting("UK", "United Kingdom"), "the united kingdom", "uk", "England")
     assert [score.value for score in scores] == [1.0, 1.0, 0.0]

@@ -90,7 +90,7 @@ def test_everything_that_is_said_arrives(tmp_path: Path) -> None:
         (HEAD + 'items = "a"\n[[judges]]\nname = "x"\nuse = "never"\n', ["judges.0.use", "never"]),
         (HEAD + 'items = "a"\n[[judges]]\nname = "x"\nwheight = 1\n', ["wheight", "weight"]),
         (HEAD + 'items = "items.jsonl"\n[suite.sampling]\ntemprature = 1\n' + JUDGE, ["temprature", "temperature"]),
-        (HEAD + 'items = "nowhere.jsonl"\n' + JUDGE, ["nowhere.jsonl", "no such file"]),
+        (HEAD + 'items = "nowhere.jsonl"\n' + JUDGE, ["nowhere.jsonl", "No such file"]),
         ("[suite\n", ["suite.toml", "line 1"]),
     ],
 )

@@ -153,10 +153,12 @@ def test_items_that_share_a_function_share_a_cluster(suite: Suite, live: Suite) 
 
 
 def test_the_split_is_the_one_the_readme_tells(suite: Suite) -> None:
+    train, items = build(SilentProgress())
+
     def counts(prompts: tuple[Prompt, ...]) -> dict[str, int]:
         return dict(Counter(prompt.metadata["category"] for prompt in prompts))
 
-    assert counts(suite.train) == {
+    assert counts(train) == {
         "simple_python": 240,
         "multiple": 120,
         "parallel": 120,
@@ -171,7 +173,8 @@ def test_the_split_is_the_one_the_readme_tells(suite: Suite) -> None:
         "irrelevance": 96,
     }
     # Results are compared across machines and releases: the items, their content and their order are a constant.
-    assert digest([[p.id, p.hash, p.cluster] for p in suite.train]) == TRAIN
+    assert digest([[p.id, p.hash, p.cluster] for p in train]) == TRAIN
+    assert items == suite.items
     assert digest([[p.id, p.hash, p.cluster] for p in suite.items]) == HELD_OUT
 
 
@@ -190,12 +193,23 @@ def test_the_split_does_not_depend_on_the_order_of_rows() -> None:
 
 def test_fewer_categories_keep_every_item_on_its_side(suite: Suite) -> None:
     train, items = build(SilentProgress(), categories=("multiple", "irrelevance"))
-    assert [p for p in suite.train if p.metadata["category"] in ("multiple", "irrelevance")] == list(train)
+    whole, _ = build(SilentProgress())
+    assert [p for p in whole if p.metadata["category"] in ("multiple", "irrelevance")] == list(train)
     assert [p for p in suite.items if p.metadata["category"] in ("multiple", "irrelevance")] == list(items)
 
 
+def test_limits_keep_the_first_training_prompts_and_every_held_out_item(suite: Suite) -> None:
+    whole, items = build(SilentProgress())
+    train, limited_items = build(SilentProgress(), train_limits={"parallel": 5, "multiple": 0})
+    kept = [p for p in whole if p.metadata["category"] == "parallel"][:5]
+    assert [p for p in train if p.metadata["category"] == "parallel"] == kept
+    assert not [p for p in train if p.metadata["category"] == "multiple"]
+    assert len(train) == 240 + 5 + 117 + 144
+    assert limited_items == items
+
+
 def test_any_prefix_mixes_the_categories(suite: Suite) -> None:
-    for prompts in (suite.train, suite.items):
+    for prompts in (build(SilentProgress())[0], suite.items):
         assert set(Counter(p.metadata["category"] for p in prompts[:40])) == {p.metadata["category"] for p in prompts}
 
 

@@ -126,23 +126,27 @@ def _is_whole(number: float) -> bool:
 
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
-_BETWEEN_DIGITS = re.compile(r"(?<=\d)[-/](?=\d)")
-_IGNORED = re.compile(r"[\s_*^]|/(?!\d)|(?<!\d)/|[.\-](?!\d)|,(?!\d)|(?<=\d),(?=\d{3}(?!\d))")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_BETWEEN_NUMBERS = re.compile(r"(?<=\d)([\s,/_*^]+|\s*-\s+|-)(?=\d)")
+# A point stays before a digit unless a letter precedes it ("No.5"), a minus unless a letter or digit does ("covid-19").
+_IGNORED = re.compile(r"[\s,/_*^]|\.(?!\d)|(?<=[^\W\d_])\.|-(?!\d)|(?<=[^\W_])-")
 
 
 def normalize(text: str) -> str:
     """Fold what people write differently without meaning it: case, spaces, the punctuation `,./-_*^`, quote marks.
 
     The set is that of BFCL's string comparison (Berkeley Function-Calling Leaderboard, AST evaluation). Unlike there,
-    a number keeps its sign and point, also within text ("1.5 km" is not "15 km"; "1,000" is "1000"; "2024-01-05"
-    is "2024/01/05"), and text of nothing but that punctuation is kept ("/" is not ".").
+    numbers stay what they are: they keep sign and point ("1.5 km" is not "15 km"; "1,000" is "1000") and do not run
+    together ("2024-01-05" is "2024/01/05", but "1,2" is not "12"). Text of nothing but that punctuation is kept ("/"
+    is not ".").
     """
     text = text.strip()
     if _NUMBER.fullmatch(text):
         return text.removeprefix("+")
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
-    return _IGNORED.sub("", _BETWEEN_DIGITS.sub("/", text)).casefold().replace("'", '"') or text
+    separated = _BETWEEN_NUMBERS.sub("|", _THOUSANDS.sub("", text))
+    return _IGNORED.sub("", separated).casefold().replace("'", '"') or text
 
 
 def _schema_problem(value: Any, argument: ExpectedArgument) -> Problem | None:
