@@ -266,6 +266,3 @@ class GateDecision:
     @property
     def promoted(self) -> bool:
         return self.outcome == "promoted"
-
-
-GroupScores = Sequence[tuple[Score, ...]]

@@ -72,7 +72,7 @@ def pad(layout: Layout) -> None:
     """Fill the row up to a multiple of 64 tokens, its scored positions to one of 32, with what no one looks at.
 
     Rows of every length leave the allocator with blocks of every size, which it searches longer and longer: without
-    this an update of 700 rows slowed down by a third on the way, and took ever more memory.
+    this a long update fell from 350 to 200 tokens a second on its way and grew to 6.6 GB; with it 385 and 3.3 GB.
     """
     missing = -len(layout.token_ids_T) % ROW_MULTIPLE
     layout.token_ids_T.extend([0] * missing)
