@@ -9,28 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from harness.errors import AssetError, HarnessError
 from harness.tools import render_tools
-from harness.types import Prompt, Sampling, digest
+from harness.types import Prompt, Sampling
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
-
-# Rendered into the fingerprint: a change in how tools are shown must make old and new evaluations incomparable.
-_SAMPLE_TOOLS = json.dumps(
-    [
-        {
-            "name": "f",
-            "description": "Does f.",
-            "parameters": {
-                "type": "object",
-                "properties": {
-                    "a": {"type": "array", "items": {"enum": ["x", 1]}, "description": "What a is."},
-                    "b": {"type": "object", "properties": {"c": {"type": ["integer", "null"]}}},
-                },
-                "required": ["a"],
-            },
-        }
-    ]
-)
 
 
 def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
@@ -108,12 +90,6 @@ def _template(tokenizer: PreTrainedTokenizerBase, *, has_tools: bool) -> str:
 
 def _knows_tools(tokenizer: PreTrainedTokenizerBase) -> bool:
     return "tools" in _template(tokenizer, has_tools=True)
-
-
-def rendering_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """sha256 (hex) of what decides how a prompt is shown to the model: chat template and the rendering of tools."""
-    parts = [_template(tokenizer, has_tools=False), _template(tokenizer, has_tools=True), render_tools(_SAMPLE_TOOLS)]
-    return digest(parts)
 
 
 # ---------------------------------------------------------------- completions

@@ -76,12 +76,6 @@ def test_stop_ids_include_those_of_the_generation_config():
     assert chat.stop_ids(tokenizer, GenerationConfig(eos_token_id=[3, 4])) == {3, 4, tokenizer.eos_token_id}
 
 
-def test_fingerprint_changes_with_the_template_only():
-    same = chat.rendering_fingerprint(byte_tokenizer())
-    assert same == chat.rendering_fingerprint(byte_tokenizer())
-    assert same != chat.rendering_fingerprint(byte_tokenizer(TEMPLATE + " "))
-
-
 def test_budget_is_cut_by_the_context_and_a_full_context_is_refused():
     assert chat.completion_budget(ask("p"), 10, Sampling(max_tokens=50), 100) == 50
     assert chat.completion_budget(ask("p"), 90, Sampling(max_tokens=50), 100) == 10
