@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -114,11 +114,8 @@ def run_loop(
     for number, stage in enumerate(plan.config.stages):  # refuses settings that only the updater itself understands
         registry.create("updater", stage.updater, stage.config, context, where=f"stages.{number}.config")
     sampler = Sampler(lambda: _generator(plan.config.generator, registry, context))
-    with store.lock():
-        try:
-            incumbent = Loop(plan.config, plan.suites, store, registry, context, sampler).run()
-        finally:
-            sampler.close()
+    with store.lock(), closing(sampler):
+        incumbent = Loop(plan.config, plan.suites, store, registry, context, sampler).run()
     if not finished:
         registry.notify("harness_loop_finished", run=folder.name, incumbent=incumbent.version)
     outcomes = tuple(store.entries[i, "commit"].data["outcome"] for i in range(1, plan.config.rounds + 1))
@@ -163,7 +160,7 @@ def evaluate(
     context = replace(context, model=assets.model(model, context.progress))
     checkpoint = open_checkpoint(adapter, base=context.require_model().fingerprint) if adapter else None
     sampler = Sampler(lambda: _generator(_resolve_generator(generator or GeneratorRef()), registry, context))
-    with _closing(sampler):
+    with closing(sampler):
         return evaluate_suites(
             loaded,
             sampler.at(checkpoint),
@@ -172,14 +169,6 @@ def evaluate(
             context=context,
             config=config,
         )
-
-
-@contextmanager
-def _closing(sampler: Sampler) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        sampler.close()
 
 
 # ---------------------------------------------------------------- resolving

@@ -194,21 +194,12 @@ def read_eval(path: Path) -> EvalReport:
 
 
 def train_batch(suite: Suite, seed: int, used: int, count: int) -> list[Prompt]:
-    """The next `count` training prompts after `used`: seeded passes over all of them, each in its own order.
+    """The next `count` training prompts after `used`, going round and round one seeded order of all of them.
 
-    A batch never holds a prompt twice unless it is larger than the suite: where it crosses into a new pass, those it
-    already holds are moved to the end of that pass.
+    One order for every pass: a batch across two passes then holds no prompt twice, unless it is larger than the suite.
     """
-    batch: list[Prompt] = []
-    epoch, start = divmod(used, len(suite.train))
-    while len(batch) < count:
-        prompts = list(suite.train)
-        random.Random(f"{seed}/{epoch}").shuffle(prompts)
-        held = {prompt.id for prompt in batch}
-        prompts.sort(key=lambda prompt: prompt.id in held)
-        batch += prompts[start : start + count - len(batch)]
-        epoch, start = epoch + 1, 0
-    return batch
+    order = random.Random(f"{seed}/prompts").sample(suite.train, len(suite.train))
+    return [order[index % len(order)] for index in range(used, used + count)]
 
 
 def derive_seed(seed: int, index: int) -> int:
