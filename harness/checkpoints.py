@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
+from harness.durable import write_text
 from harness.errors import StoreError
 from harness.types import AdapterCheckpoint, Probe
 
@@ -32,12 +32,7 @@ def seal_checkpoint(folder: Path, *, base: str, probe: Probe | None) -> AdapterC
         "base": base,
         "probe": {"token_ids": list(probe.token_ids), "logprobs": list(probe.logprobs)} if probe else None,
     }
-    draft = folder / (SEAL + ".tmp")
-    with draft.open("w") as handle:
-        json.dump(seal, handle)
-        handle.flush()
-        os.fsync(handle.fileno())
-    draft.rename(folder / SEAL)
+    write_text(folder / SEAL, json.dumps(seal))
     return AdapterCheckpoint(folder, version, base, probe)
 
 

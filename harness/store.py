@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness.durable import fsync, fsync_tree, make_folder, write_text
 from harness.errors import StoreError
 from harness.types import BASE_POLICY, digest
 
@@ -61,9 +62,9 @@ class RunStore:
             remedy = "Restore run.json, or start anew with --run NAME."
             raise StoreError("a journal is here but run.json is missing", where=str(folder), remedy=remedy)
         with _space(folder):
-            _make_folder(folder)
-            _write_durably(folder / "config.toml", config_toml)
-            _write_durably(folder / "run.json", json.dumps({"format": FORMAT, "identity": identity}, indent=1) + "\n")
+            make_folder(folder)
+            write_text(folder / "config.toml", config_toml)
+            write_text(folder / "run.json", json.dumps({"format": FORMAT, "identity": identity}, indent=1) + "\n")
         return cls(folder)
 
     @classmethod
@@ -159,14 +160,14 @@ class RunStore:
         started = time.monotonic()
         draft = final.with_name(f"{filename}.tmp")
         with _space(self.folder):
-            _make_folder(final.parent)
+            make_folder(final.parent)
             _remove(draft)
             _remove(final)  # renamed but never journalled: the crash came between the two
             try:
                 data = make(draft)
-                _fsync_tree(draft)
+                fsync_tree(draft)
                 draft.rename(final)
-                _fsync(final.parent)
+                fsync(final.parent)
             finally:
                 _remove(draft)
             relative = str(final.relative_to(self.folder))
@@ -246,7 +247,7 @@ class RunStore:
         content = path.read_bytes() if path.exists() else b""
         if content and not content.endswith(b"\n"):
             os.truncate(path, content.rfind(b"\n") + 1)
-            _fsync(path)
+            fsync(path)
 
     def _append(
         self, index: int, step: str, artifact: str | None, sha256: str | None, data: Mapping[str, Any], seconds: float
@@ -261,7 +262,7 @@ class RunStore:
             handle.flush()
             os.fsync(handle.fileno())
         if is_new:
-            _fsync(self.folder)
+            fsync(self.folder)
         self.entries[index, step] = Entry(**json.loads(line))
 
 
@@ -283,37 +284,6 @@ def _differences(old: Any, new: Any, path: str) -> Iterator[str]:
             yield from _differences(a, b, f"{path}.{index}")
     elif old != new:
         yield f"{path}: {old!r} -> {new!r}"
-
-
-def _make_folder(path: Path) -> None:
-    """As `mkdir -p`, and each new folder's entry in its parent is on the disk when this returns."""
-    if not path.is_dir():
-        _make_folder(path.parent)
-        path.mkdir(exist_ok=True)
-        _fsync(path.parent)
-
-
-def _write_durably(path: Path, text: str) -> None:
-    draft = path.with_name(path.name + ".tmp")
-    draft.write_text(text)
-    _fsync(draft)
-    draft.rename(path)
-    _fsync(path.parent)
-
-
-def _fsync_tree(path: Path) -> None:
-    if path.is_dir():
-        for child in path.rglob("*"):
-            _fsync(child)
-    _fsync(path)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:
