@@ -99,14 +99,7 @@ def test_ctrl_c_is_one_line_and_resumable(tmp_path: Path, tiny_loop: dict[str, A
     config = tmp_path / "loop.toml"
     config.write_text(tomli_w.dumps(tiny_loop))
     command = [*HARNESS, "-q", "loop", str(config), "--runs", str(tmp_path), "--run", "r", "--resume", "--json"]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A job in the background of a script is started with the interrupt ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     journal = tmp_path / "r" / "journal.jsonl"
     while not journal.exists() and process.poll() is None:
         time.sleep(0.05)
