@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 INSTRUCTION = (
-    "You can call the functions below. Answer with a JSON list of calls and nothing else, for example "
-    '[{"name": "f", "arguments": {"x": 1}}]. Use one call for each thing that is asked. '
-    "If no function fits the request, answer []."
+    'Answer with a JSON list of calls, such as [{"name": "f", "arguments": {"x": 1}}], one for each thing that is '
+    "asked, or with [] if no function fits."
 )
 
 

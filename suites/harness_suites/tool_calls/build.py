@@ -120,13 +120,16 @@ def convert_row(row: Row, answer: Sequence[Row] | None, category: str, cluster: 
     ]
     parameters = {tool["name"]: tool["parameters"] for tool in tools}
     gold = [next(iter(call.items())) for call in answer or ()]
+    question = row["question"][0][-1]["content"]
     calls = [{"name": name, "arguments": arguments} for name, arguments in gold]
     return Prompt(
         id=row["id"],
         messages=tuple(row["question"][0]),
         tools=json.dumps(tools, ensure_ascii=False),
         target=json.dumps({"calls": calls}, ensure_ascii=False),
-        reference=write_calls([ToolCall(name, _first(arguments, parameters[name])) for name, arguments in gold]),
+        reference=write_calls(
+            [ToolCall(name, _first(arguments, parameters[name], question)) for name, arguments in gold]
+        ),
         cluster=cluster or row["id"],
         metadata={"category": category},
     )
@@ -149,25 +152,43 @@ def json_schema(schema: Row) -> dict[str, Any]:
     return result
 
 
-def _first(acceptable: Row, schema: Row) -> dict[str, Any]:
-    """A gold object: the first real value of each key, without those that may be left out."""
+def _first(acceptable: Row, schema: Row, question: str) -> dict[str, Any]:
+    """A gold object: the first of each key's acceptable values, and of what may be left out what the question states.
+
+    Were that always left out, a model would learn to pass over what it is told.
+    """
     required = schema.get("required", ())
     properties = schema.get("properties", {})
     chosen = {}
     for name, values in acceptable.items():
-        if "" not in values or name in required:
-            value = next(value for value in values if value != "")
-            chosen[name] = _resolve(value, properties.get(name, {}))
+        candidates = [value for value in values if value != ""]
+        if "" in values and name not in required:
+            candidates = [value for value in candidates if _states(question, value)]
+        if candidates:
+            chosen[name] = _resolve(candidates[0], properties.get(name, {}), question)
     return chosen
 
 
-def _resolve(value: Any, schema: Row) -> Any:
+def _resolve(value: Any, schema: Row, question: str) -> Any:
     """Inside a gold value every object again maps its keys to lists of acceptable values; lists are literal."""
     if isinstance(value, dict):
-        return _first(value, schema)
+        return _first(value, schema, question)
     if isinstance(value, list):
-        return [_resolve(item, schema.get("items", {})) for item in value]
+        return [_resolve(item, schema.get("items", {}), question) for item in value]
     return value
+
+
+def _states(question: str, value: Any) -> bool:
+    """Whether a string or number, or each one of a list, stands in the question as a word of its own, up to case.
+
+    A percentage states no number: whether 5% is 5 or 0.05 depends on the function.
+    """
+    if isinstance(value, list):
+        return bool(value) and all(_states(question, item) for item in value)
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return False
+    word = f"{value:g}" if isinstance(value, float) else str(value)
+    return re.search(rf"(?<![\w.]){re.escape(word)}(?!\w|\.\d|%)", question, re.IGNORECASE) is not None
 
 
 # ---------------------------------------------------------------- the split
