@@ -248,7 +248,7 @@ def _check(config: LoopConfig, suites: Sequence[Suite], registry: Registry, cont
                     remedy=f"Known here: {', '.join(known) or 'none'}; see `beside`.",
                 )
             seat_judges(beside[name], "train", registry, context)
-        _require_fitting_objective(stage, registry, where=f"stages.{number}.config.objective")
+        require_fitting_objective(stage.updater, stage.config, registry, where=f"stages.{number}.config.objective")
     _require_independent_judges(target, registry)
     _require_separate_items(config, suites)
 
@@ -265,11 +265,12 @@ def _require_references(stage: Stage, suites: Sequence[Suite], *, where: str) ->
             )
 
 
-def _require_fitting_objective(stage: Stage, registry: Registry, *, where: str) -> None:
-    updater = registry.get("updater", stage.updater).spec
+def require_fitting_objective(name: str, config: Mapping[str, Any], registry: Registry, *, where: str) -> None:
+    """Raises ConfigError when the objective that an updater is given is not of the family that it feeds."""
+    updater = registry.get("updater", name).spec
     if not isinstance(updater, UpdaterSpec) or updater.family is None:
         return
-    objective = registry.get("objective", stage.config["objective"]).spec
+    objective = registry.get("objective", config["objective"]).spec
     if isinstance(objective, ObjectiveSpec) and objective.family != updater.family:
         specs = (entry.spec for entry in registry.entries("objective"))
         fitting = [spec.name for spec in specs if isinstance(spec, ObjectiveSpec) and spec.family == updater.family]
