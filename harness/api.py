@@ -321,8 +321,7 @@ def _identity(config: LoopConfig, suites: Sequence[Suite], model: ModelRef, regi
         named |= {("updater", stage.updater)} | (
             {("generator", stage.generator)} if stage.generator != "policy" else set()
         )
-        if isinstance(objective := stage.config.get("objective"), str):
-            named.add(("objective", objective))
+        named |= {("objective", name) for name in named_objectives(stage.config)}
     named |= {("judge", use.name) for suite in suites for use in suite.judges}
     return {
         "config": config.model_dump(mode="json"),
@@ -331,6 +330,14 @@ def _identity(config: LoopConfig, suites: Sequence[Suite], model: ModelRef, regi
         "components": {f"{kind} {name}": str(registry.get(kind, name).origin) for kind, name in sorted(named)},
         "harness": importlib.metadata.version(DISTRIBUTION),
     }
+
+
+def named_objectives(config: Any) -> set[str]:
+    """Every objective that an updater's settings name, those that are parts of others too."""
+    if isinstance(config, Mapping):
+        own = {config["objective"]} if isinstance(config.get("objective"), str) else set()
+        return own.union(*map(named_objectives, config.values()))
+    return set().union(*map(named_objectives, config)) if isinstance(config, (list, tuple)) else set()
 
 
 def _suite_identity(suite: Suite, registry: Registry, config: EvalConfig) -> dict[str, Any]:

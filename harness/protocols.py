@@ -64,6 +64,10 @@ class Components(Protocol):
         self, kind: str, name: str, config: Mapping[str, Any], context: RunContext, *, where: str = ""
     ) -> Any: ...
 
+    def objective_family(self, name: str) -> str:
+        """The kind of data that this objective reads."""
+        ...
+
 
 @dataclass(frozen=True)
 class RunContext:

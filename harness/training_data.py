@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import ConfigError, StoreError
+from harness.errors import ConfigError, StoreError, did_you_mean
 from harness.protocols import RunContext
 from harness.records import read_groups
 from harness.store import RunStore
@@ -19,6 +20,10 @@ FORMATS = (
 )
 
 
+KEYS = {"id", "tools", "prompt", "chosen", "rejected", "completion", "label", "messages"}
+"""Others are refused: a misspelt `label` would turn a bad answer into a good one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of a file: a prompt, and completions with what they are worth."""
@@ -27,16 +32,17 @@ class Row:
     completions: tuple[tuple[str, float], ...]
 
 
-def run_groups(store: RunStore, rounds: Sequence[int]) -> list[ScoredGroup]:
-    """The scored groups of these rounds of a run, all of which it must have; of its last such round for none."""
+def judged_rounds(store: RunStore, rounds: Sequence[int]) -> list[int]:
+    """These rounds of a run, all of which must have scored groups; its last such round for none."""
     known = sorted(index for index, step in store.entries if step == "judge")
-    if missing := [index for index in rounds if index not in known]:
+    missing = [index for index in rounds if index not in known]
+    if missing or not known:
         raise StoreError(
-            f"round {missing[0]} has no scored groups",
+            f"round {missing[0]} has no scored groups" if missing else "no round has scored groups",
             where=str(store.folder),
             remedy=f"Rounds that have: {', '.join(map(str, known)) or 'none'}.",
         )
-    return [group for index in rounds or known[-1:] for group in store.load(index, "judge", read_groups)]
+    return sorted(set(rounds)) or known[-1:]
 
 
 def file_groups(path: Path, context: RunContext) -> list[ScoredGroup]:
@@ -45,8 +51,10 @@ def file_groups(path: Path, context: RunContext) -> list[ScoredGroup]:
     Chosen completions and those labelled true have a reward of 1, rejected ones and those labelled false one of 0.
     """
     if path.suffix == ".parquet":
-        return read_groups(path)
+        return _stored_groups(path)
     rows = list(read_rows(path))
+    if not rows:
+        raise ConfigError("it holds no row", where=str(path), remedy=f"Write rows such as {FORMATS}.")
     assert context.components is not None, "the context has no registry"
     demonstrate = context.components.create("generator", "reference", {}, context)
     prompts = [replace(row.prompt, reference=text) for row in rows for text, _ in row.completions]
@@ -60,10 +68,26 @@ def file_groups(path: Path, context: RunContext) -> list[ScoredGroup]:
     return groups
 
 
+def _stored_groups(path: Path) -> list[ScoredGroup]:
+    remedy = "Name a groups.parquet of a run, or a JSONL file."
+    try:
+        groups = read_groups(path)
+    except (OSError, KeyError, TypeError, ValueError) as error:  # pyarrow's own errors are among these
+        raise ConfigError(
+            f"these are no stored groups ({type(error).__name__}: {error})", where=str(path), remedy=remedy
+        ) from None
+    for group in groups:
+        if not all(reward is None or math.isfinite(reward) for reward in group.rewards):
+            raise ConfigError(
+                f"a reward of prompt {group.group.prompt.id} is no number", where=str(path), remedy=remedy
+            )
+    return groups
+
+
 def read_rows(path: Path) -> Iterator[Row]:
     """The rows of a JSONL file. Raises ConfigError naming the line and field of the first that is wrong."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read ({error})", where=str(path), remedy="Name a JSONL file.") from None
     for number, line in enumerate(lines, start=1):
@@ -80,26 +104,24 @@ def _row(line: str, *, where: str) -> Row:
         ) from None
     if not isinstance(values, dict):
         raise ConfigError("not a JSON object", where=where, remedy=f"Write one of {FORMATS}.")
+    if unknown := sorted(set(values) - KEYS):
+        raise ConfigError(f"unknown key {unknown[0]!r}", where=where, remedy=did_you_mean(unknown[0], sorted(KEYS)))
     if "messages" in values:
-        messages = _messages(values["messages"], "messages", where)
-        if len(messages) < 2 or messages[-1]["role"] != "assistant":
-            raise ConfigError(
-                "messages does not end with an answer of the assistant's",
-                where=where,
-                remedy="Add what is to be learnt.",
-            )
-        return Row(_prompt(messages[:-1], values), ((messages[-1]["content"], 1.0),))
+        *before, answer = _messages(values["messages"], "messages", where)
+        if not before:
+            raise ConfigError("messages holds no prompt", where=where, remedy="Add what is answered.")
+        return Row(_prompt(before, values, where), ((_answer([answer], "messages", where), 1.0),))
     prompt = _messages(_field(values, "prompt", where), "prompt", where)
     if "chosen" in values or "rejected" in values:
         sides = [_answer(_field(values, side, where), side, where) for side in ("chosen", "rejected")]
         if sides[0] == sides[1]:
             raise ConfigError(f"chosen and rejected are equal: {sides[0][:60]!r}", where=where, remedy="Drop the row.")
-        return Row(_prompt(prompt, values), ((sides[0], 1.0), (sides[1], 0.0)))
-    answer = _answer(_field(values, "completion", where), "completion", where)
+        return Row(_prompt(prompt, values, where), ((sides[0], 1.0), (sides[1], 0.0)))
+    answer_text = _answer(_field(values, "completion", where), "completion", where)
     label = values.get("label", True)
     if not isinstance(label, bool):
         raise ConfigError(f"label = {label!r} is not true or false", where=where, remedy="Write one of the two.")
-    return Row(_prompt(prompt, values), ((answer, float(label)),))
+    return Row(_prompt(prompt, values, where), ((answer_text, float(label)),))
 
 
 def _field(values: Mapping[str, Any], name: str, where: str) -> Any:
@@ -108,34 +130,54 @@ def _field(values: Mapping[str, Any], name: str, where: str) -> Any:
     return values[name]
 
 
-def _messages(value: Any, name: str, where: str) -> tuple[dict[str, str], ...]:
+def _messages(value: Any, name: str, where: str) -> list[dict[str, str]]:
     if isinstance(value, str):
-        return ({"role": "user", "content": value},)
+        return [{"role": "user", "content": value}]
     good = isinstance(value, list) and all(
-        isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in value
+        isinstance(m, dict) and set(m) == {"role", "content"} and all(isinstance(v, str) for v in m.values())
+        for m in value
     )
     if not good or not value:
         raise ConfigError(
-            f"{name} is neither text nor a list of messages", where=where, remedy='Use [{"role": ..., "content": ...}].'
+            f"{name} is neither text nor a list of messages",
+            where=where,
+            remedy='Use [{"role": ..., "content": ...}], with text and no other keys; calls are written as JSON text.',
         )
-    return tuple({"role": m["role"], "content": m["content"]} for m in value)
+    return list(value)
 
 
 def _answer(value: Any, name: str, where: str) -> str:
-    messages = _messages(value, name, where)
+    messages = [{"role": "assistant", "content": value}] if isinstance(value, str) else _messages(value, name, where)
     if len(messages) != 1:
         raise ConfigError(
             f"{name} holds {len(messages)} messages, not one", where=where, remedy="Put the rest in prompt."
         )
+    if messages[0]["role"] != "assistant":
+        raise ConfigError(
+            f"{name} does not end with an answer of the assistant's", where=where, remedy="Add what is to be learnt."
+        )
     if not messages[0]["content"]:
-        raise ConfigError(f"{name} is empty", where=where, remedy="Drop the row.")
+        raise ConfigError(f"{name} ends with an empty answer", where=where, remedy="Drop the row.")
     return messages[0]["content"]
 
 
-def _prompt(messages: Sequence[Mapping[str, str]], values: Mapping[str, Any]) -> Prompt:
-    tools = values.get("tools") or ""
-    return Prompt(
-        id=str(values.get("id") or digest([list(messages), tools])[:16]),
-        messages=tuple(messages),
-        tools=tools if isinstance(tools, str) else canonical_json(tools),
-    )
+def _prompt(messages: Sequence[Mapping[str, str]], values: Mapping[str, Any], where: str) -> Prompt:
+    tools = _tools(values.get("tools"), where)
+    return Prompt(id=str(values.get("id", digest([list(messages), tools])[:16])), messages=tuple(messages), tools=tools)
+
+
+def _tools(value: Any, where: str) -> str:
+    """Tools as `Prompt.tools` has them, from a list or its JSON text, in a wrapper of type "function" or bare."""
+    if value in (None, "", []):
+        return ""
+    try:
+        tools = json.loads(value) if isinstance(value, str) else value
+        bare = [tool.get("function", tool) for tool in tools]
+        good = all(isinstance(tool["name"], str) for tool in bare)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        good = False
+    if not good:
+        raise ConfigError(
+            "tools is not a list of functions", where=where, remedy='Use [{"name": ..., "parameters": {...}}].'
+        )
+    return canonical_json(bare)

@@ -20,10 +20,10 @@ from harness.errors import EXIT_OK, ConfigError
     "--round", "rounds", type=int, multiple=True, help="A round of the run; may be repeated. Default: the last."
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder for the adapter.")
-@click.option("--model", help="An asset, a local folder, or a model-hub id. Default: the run's.")
+@click.option("--model", help="An asset, a local folder, or a model-hub id. Default: the run's, else smollm2-135m.")
 @click.option("--parent", help='Adapter to go on from, or "base". Default: what the run\'s samples were drawn from.')
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="config.learning_rate=1e-4, adapter.r=8.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @RUNS_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print what was trained as JSON.")
 @pass_app
@@ -51,6 +51,9 @@ def train_command(
     if unknown := sorted(set(settings) - {"config", "adapter"}):
         remedy = "The updater's settings start with config., those of PEFT with adapter."
         raise ConfigError(f"unknown key {unknown[0]!r}", where="--set", remedy=remedy)
+    for key, value in settings.items():
+        if not isinstance(value, dict):
+            raise ConfigError(f"{key} = {value!r} is not a table", where="--set", remedy=f"Write {key}.NAME=VALUE.")
     source = runs / data if (runs / data / "run.json").is_file() else Path(data)
     trained = train_adapter(
         updater,
@@ -70,6 +73,7 @@ def train_command(
     else:
         figures = trained.lineage["metrics"]
         shown = ("update/steps", "update/tokens", "update/first_loss", "update/last_loss")
-        click.echo(f"{out}: " + ", ".join(f"{name.removeprefix('update/')} {figures[name]:.4g}" for name in shown))
-        click.echo(f"Evaluate it: harness eval --suite NAME --adapter {out}")
+        known = [f"{name.removeprefix('update/')} {figures[name]:.4g}" for name in shown if name in figures]
+        click.echo(", ".join([f"{out}: adapter {trained.lineage['version'][:12]}", *known]))
+        click.echo(f"Evaluate it: harness eval --suite NAME --model {trained.lineage['model']['name']} --adapter {out}")
     return EXIT_OK

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from harness.errors import HarnessError
 from harness.protocols import Objective
 from harness_plugins.packing import Row, TrainingStep
 from harness_plugins.shared_prefix import completion_logps
@@ -19,10 +20,18 @@ the bad ones, averaged, or the one of the two that there is (BCO, arXiv:2404.046
 
 
 def step_baseline(objective: Objective, model: Any, step: TrainingStep, temperature: float) -> float:
-    """The baseline that `objective` names in its attribute `baseline`, in nats."""
-    kind: Baseline = getattr(objective, "baseline", "none")
+    """The baseline that `objective` names in its attribute `step_baseline`, in nats. Raises HarnessError for one that
+    there is not, or that this step has no data for."""
+    kind: Baseline = getattr(objective, "step_baseline", "none")
     if kind == "none":
         return 0.0
+    data = {"kl": step.mismatched, "mean": step.rows}.get(kind, ())
+    if not data or any(c.ref_logps is None for row in data for c in row.completions):
+        raise HarnessError(
+            f"the objective wants the baseline {kind!r}, and this updater has no data for it",
+            where="update",
+            remedy="Use it with the unpaired updater; baselines are none, kl and mean.",
+        )
     if kind == "kl":
         return max(0.0, fmean(log_ratios(model, step.mismatched, temperature)))
     ratios = log_ratios(model, step.rows, temperature)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
 
 from harness.specs import Config
 
@@ -12,9 +12,10 @@ from harness.specs import Config
 
 
 class BetaConfig(Config):
-    """How strongly the policy is held to its reference: small values let it go further."""
+    """An objective with a scale and nothing else."""
 
     beta: PositiveFloat = 0.1
+    """Scale of log-ratios: how strongly the policy is held to its reference. Small values let it go further."""
 
 
 class DpoConfig(BetaConfig):
@@ -42,6 +43,7 @@ class DiscopopConfig(BetaConfig):
     """Discovered preference optimization."""
 
     beta: PositiveFloat = 0.05
+    """Scale of log-ratios: how strongly the policy is held to its reference."""
     tau: PositiveFloat = 0.05
     """How sharply the loss changes from logistic to exponential as the margin grows."""
 
@@ -55,11 +57,20 @@ class SimpoConfig(Config):
     """What the chosen must be ahead by, after `beta`."""
 
 
-class CpoConfig(BetaConfig):
+class CpoConfig(Config):
     """Contrastive preference optimization."""
 
+    beta: PositiveFloat = 0.1
+    """Scale of the difference of log-probabilities."""
     nll_weight: NonNegativeFloat = 1.0
     """Weight of the chosen completion's negative log-likelihood per token."""
+
+
+class OrpoConfig(Config):
+    """Odds ratio preference optimization."""
+
+    beta: PositiveFloat = 0.1
+    """Weight of the odds ratio beside the likelihood."""
 
 
 class Part(Config):
@@ -77,7 +88,15 @@ class MixtureConfig(Config):
         Part(objective="dpo"),
         Part(objective="chosen_nll"),
     )
-    """Each with its settings and its weight."""
+    """Each with its settings and its weight; no objective twice."""
+
+    @field_validator("parts")
+    @classmethod
+    def _distinct(cls, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+        names = [part.objective for part in parts]
+        if len(set(names)) < len(names):
+            raise ValueError("an objective is named twice")
+        return parts
 
 
 # ---------------------------------------------------------------- single completions

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PlainValidator, PositiveFloat, PositiveInt
 
 from harness.specs import Config
 
@@ -81,14 +81,22 @@ class PreferenceConfig(TrainingConfig):
     `parent` where the objective needs a reference and `none` where it does not."""
 
 
+def _threshold(value: Any) -> float | str:
+    if value == "mean":
+        return "mean"
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and -1 <= value <= 1:
+        return float(value)
+    raise ValueError("neither a number from -1 to 1 nor 'mean'")
+
+
 class UnpairedConfig(TrainingConfig):
     """Preference optimization from single verdicts: good completions become likelier, bad ones less likely."""
 
     objective: str = "kto"
     objective_config: dict[str, Any] = Field(default_factory=dict)
     learning_rate: PositiveFloat = 5e-5
-    desirable: Literal["mean"] | float = 0.5
-    """A completion is good when its reward is at least this; `mean` is that of its group."""
+    desirable: Annotated[float | Literal["mean"], PlainValidator(_threshold)] = 0.5
+    """A completion is good when its reward is at least this; with `mean`, when it is above its group's mean."""
     groups_per_step: PositiveInt = 8
     """Prompts per optimizer step."""
     reference: Literal["base", "parent"] = "parent"

@@ -22,6 +22,7 @@ from harness_plugins.configs_objectives import (
     GspoConfig,
     KtoConfig,
     MixtureConfig,
+    OrpoConfig,
     RobustDpoConfig,
     SimpoConfig,
 )
@@ -58,7 +59,7 @@ def harness_register_objectives() -> Iterable[ObjectiveSpec]:
         _preference("discopop", "Logistic and exponential, blended", "discopop", "Discopop", DiscopopConfig),
         _preference("simpo", "No reference, per token, with a margin", "simpo", "Simpo", SimpoConfig),
         _preference("cpo", "DPO without reference, and likelihood", "cpo", "Cpo", CpoConfig),
-        _preference("orpo", "Odds ratio and likelihood, no reference", "orpo", "Orpo", BetaConfig),
+        _preference("orpo", "Odds ratio and likelihood, no reference", "orpo", "Orpo", OrpoConfig),
         _preference("chosen_nll", "Likelihood of the chosen, for mixtures", "mixture", "ChosenNll", NoConfig),
         ObjectiveSpec("mixture", "Several preference losses, weighted", _mixture, MixtureConfig, family="preference"),
         _unpaired_objective("kto", "Prospect theory: gains and losses against the KL", "kto", "Kto"),
@@ -132,7 +133,9 @@ def _objective(module: str, name: str) -> Callable[[Any, RunContext], Objective]
 def _mixture(config: MixtureConfig, context: RunContext) -> Objective:
     from harness_plugins.objectives.mixture import Mixture
 
-    return Mixture([(p.objective, p.weight, make_objective(p.objective, p.config, context)) for p in config.parts])
+    return Mixture(
+        [(p.objective, p.weight, make_objective(p.objective, p.config, context, "preference")) for p in config.parts]
+    )
 
 
 def _sft(config: SftConfig, context: RunContext) -> Updater:

@@ -90,7 +90,10 @@ class Pairs:
 
 
 def build_pairs(groups: Sequence[ScoredGroup], config: PreferenceConfig) -> Pairs:
-    """The groups that hold a pair, with the completions of their pairs only. Equal completions make no pair."""
+    """The groups that hold a pair, with the completions of their pairs only.
+
+    Equal completions make no pair, and one that was cut off is never chosen: to learn it would be to learn not to end.
+    """
     found, unscored, empty = [], 0, 0
     for scored in groups:
         unscored += sum(reward is None for reward in scored.rewards)
@@ -100,7 +103,10 @@ def build_pairs(groups: Sequence[ScoredGroup], config: PreferenceConfig) -> Pair
             for reward, completion in zip(scored.rewards, scored.group.completions, strict=True)
         ]
         token_ids_G = [completion.token_ids for completion in scored.group.completions]
-        pairs = preference_pairs(rewards_G, token_ids_G, pairing=config.pairs, min_margin=config.min_margin)
+        cut_off = {i for i, completion in enumerate(scored.group.completions) if completion.finish_reason == "length"}
+        pairs = preference_pairs(
+            rewards_G, token_ids_G, pairing=config.pairs, min_margin=config.min_margin, never_chosen=cut_off
+        )
         if pairs:
             in_pairs = sorted({index for pair in pairs for index in pair})
             place = {index: i for i, index in enumerate(in_pairs)}

@@ -24,7 +24,7 @@ class UnpairedUpdater:
         self.config = config
         self.context = context
         self.objective = objective or make_objective(config.objective, config.objective_config, context)
-        self.needs_mismatched = getattr(self.objective, "baseline", "none") == "kl"
+        self.needs_mismatched = getattr(self.objective, "step_baseline", "none") == "kl"
 
     def update(
         self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, out: Path, seed: int
@@ -57,7 +57,8 @@ class UnpairedUpdater:
             }
             known = with_reference(model, labelled.groups, self.config.reference, **options)
             others = mismatch(labelled.groups) if self.needs_mismatched else []
-            others = with_reference(model, others, self.config.reference, **options)
+            if others:
+                others = with_reference(model, others, self.config.reference, **options)
             random_order = random.Random(seed)
             size = self.config.groups_per_step
             steps = []
@@ -87,36 +88,44 @@ class UnpairedUpdater:
                 "update/undesirable": float(labelled.bad),
                 "update/unknown": float(labelled.unknown),
                 "update/empty": float(labelled.empty),
+                "update/truncated": float(labelled.truncated),
             },
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """What is trained on, and how many completions are good, bad, of unknown worth, or empty."""
+    """What is trained on, and how many completions are good, bad, of unknown worth, empty, or good but cut off.
+
+    To learn the last would be to learn not to end.
+    """
 
     groups: tuple[TrainingGroup, ...]
     good: int
     bad: int
     unknown: int
     empty: int
+    truncated: int
 
 
 def label(groups: Sequence[ScoredGroup], threshold: Any) -> Labelled:
     """The completions that are known to be good or bad, by group."""
-    found, labels, empty = [], [], 0
+    found, labels, empty, truncated = [], [], 0, 0
     for scored in groups:
         kept = []
         for completion, good in zip(scored.group.completions, desirable(scored.rewards, threshold), strict=True):
             if not completion.token_ids:
                 empty += 1
                 continue
+            if good and completion.finish_reason == "length":
+                truncated += 1
+                continue
             labels.append(good)
             if good is not None:
                 kept.append(TrainingCompletion(completion.token_ids, desirable=good))
         if kept:
             found.append(TrainingGroup(scored.group.prompt_token_ids, tuple(kept)))
-    return Labelled(tuple(found), labels.count(True), labels.count(False), labels.count(None), empty)
+    return Labelled(tuple(found), labels.count(True), labels.count(False), labels.count(None), empty, truncated)
 
 
 def mismatch(groups: Sequence[TrainingGroup]) -> list[TrainingGroup]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.pairs import preference_pairs
+from harness.pairs import desirable, preference_pairs
 
 
 def test_best_against_worst() -> None:
@@ -34,6 +36,20 @@ def test_equal_completions_are_no_pair_whatever_a_noisy_judge_says() -> None:
 def test_a_reward_must_be_a_number() -> None:
     with pytest.raises(ValueError, match="not a finite number"):
         preference_pairs([1.0, float("nan")], "ab", pairing="all")
+
+
+@pytest.mark.parametrize(
+    ("rewards", "threshold", "good"),
+    [
+        ([0.4, None, 0.5], 0.5, [False, None, True]),
+        ([0.1 + 0.2, 0.1], 0.3, [True, False]),
+        ([0.1, 0.4, 0.7], "mean", [False, False, True]),
+        ([0.5, 0.5], "mean", [None, None]),
+        ([None, 0.5], "mean", [None, None]),
+    ],
+)
+def test_good_by_itself(rewards: list[float | None], threshold: Any, good: list[bool | None]) -> None:
+    assert desirable(rewards, threshold) == good
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1)), max_size=8), st.floats(0, 1))

@@ -44,11 +44,19 @@ def test_formats(row: dict[str, Any], completions: Any, tmp_path: Path) -> None:
 
 
 def test_tools_and_ids_are_kept(tmp_path: Path) -> None:
-    tools = [{"name": "f", "parameters": {}}]
-    rows = [{"id": 7, "prompt": "Hi?", "completion": "[]", "tools": tools}, {"prompt": "Hi?", "completion": "Hello."}]
-    first, second = read_rows(write(tmp_path / "rows.jsonl", *rows))
-    assert (first.prompt.id, json.loads(first.prompt.tools)) == ("7", tools)
-    assert second.prompt.id != first.prompt.id
+    bare = [{"name": "f", "parameters": {}}]
+    wrapped = [{"type": "function", "function": bare[0]}]
+    ask = {"prompt": "Hi?", "completion": "[]"}
+    rows = [ask | {"id": 7, "tools": tools} for tools in (bare, wrapped, json.dumps(bare))]
+    *three, plain = read_rows(write(tmp_path / "rows.jsonl", *rows, ask))
+    assert [(row.prompt.id, json.loads(row.prompt.tools)) for row in three] == [("7", bare)] * 3
+    assert (plain.prompt.tools, plain.prompt.id != "7") == ("", True)
+
+
+def test_a_line_ends_at_a_newline_and_nowhere_else(tmp_path: Path) -> None:
+    row = json.dumps({"prompt": "a\u2028b\x85c", "completion": "d"}, ensure_ascii=False)
+    (read,) = read_rows(write(tmp_path / "rows.jsonl", row))
+    assert read.prompt.messages[0]["content"] == "a\u2028b\x85c"
 
 
 @pytest.mark.parametrize(
@@ -60,11 +68,20 @@ def test_tools_and_ids_are_kept(tmp_path: Path) -> None:
         ({"prompt": "Hi?"}, "completion is missing"),
         ({"prompt": "Hi?", "chosen": "a"}, "rejected is missing"),
         ({"prompt": "Hi?", "chosen": "a", "rejected": "a"}, "chosen and rejected are equal: 'a'"),
-        ({"prompt": "Hi?", "completion": ""}, "completion is empty"),
+        ({"prompt": "Hi?", "completion": ""}, "completion ends with an empty answer"),
+        ({"prompt": "Hi?", "completion": "a", "lable": False}, r"unknown key 'lable'.*Did you mean label"),
+        ({"prompt": "Hi?", "completion": "a", "tools": 5}, "tools is not a list of functions"),
+        ({"prompt": "Hi?", "completion": "a", "tools": "x"}, "tools is not a list of functions"),
+        ({"prompt": "Hi?", "completion": "a", "tools": [{"f": 1}]}, "tools is not a list of functions"),
+        (
+            {"messages": [*ASK, {"role": "assistant", "content": "", "tool_calls": []}]},
+            "messages is neither text nor a list of messages",
+        ),
+        ({"messages": [{"role": "assistant", "content": "Hello."}]}, "messages holds no prompt"),
         ({"prompt": "Hi?", "completion": "a", "label": 1}, "label = 1 is not true or false"),
         ({"prompt": 3, "completion": "a"}, "prompt is neither text nor a list of messages"),
         ({"prompt": "Hi?", "completion": ASK}, "completion holds 2 messages"),
-        ({"messages": ASK}, "does not end with an answer"),
+        ({"messages": ASK}, "messages does not end with an answer"),
     ],
 )
 def test_a_wrong_row_is_named_by_its_line(row: Any, says: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tiny_training import mean_logp, models, scored_group
 
 from harness.errors import ConfigError, HarnessError
 from harness.protocols import ModelRef, RunContext
-from harness_plugins.configs_objectives import BetaConfig, DpoConfig, SimpoConfig
+from harness_plugins.configs_objectives import DpoConfig, OrpoConfig, SimpoConfig
 from harness_plugins.configs_training import PreferenceConfig
 from harness_plugins.objectives.dpo import Dpo
 from harness_plugins.objectives.orpo import Orpo
@@ -25,7 +25,7 @@ GROUPS = [scored_group(seed, (0.5, 0.0, 1.0, 0.0)) for seed in range(4)]
 OBJECTIVES: dict[str, Any] = {
     "dpo": lambda: Dpo(DpoConfig()),
     "simpo": lambda: Simpo(SimpoConfig()),
-    "orpo": lambda: Orpo(BetaConfig(beta=1.0)),
+    "orpo": lambda: Orpo(OrpoConfig(beta=1.0)),
 }
 
 
@@ -61,6 +61,12 @@ def test_pairs_and_what_is_left_out_are_counted(context: RunContext, tmp_path: P
     assert every["update/pairs"] == 4 * 5
     wide = updater(context, pairs="all", min_margin=0.75).update(GROUPS, parent=None, out=tmp_path / "c", seed=0)
     assert wide.metrics["update/pairs"] == 4 * 2
+
+
+def test_a_cut_off_completion_is_never_chosen(context: RunContext, tmp_path: Path) -> None:
+    data = [scored_group(1, (1.0, 0.0, 0.5), truncated=(0,))]
+    metrics = updater(context).update(data, parent=None, out=tmp_path, seed=0).metrics
+    assert metrics["update/tokens"] == sum(len(data[0].group.completions[i].token_ids) for i in (1, 2))
 
 
 def test_nothing_to_prefer_says_so(context: RunContext, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from harness_plugins.objectives.ipo import Ipo
 from harness_plugins.objectives.kto import ApoZeroUnpaired, Kto
 from harness_plugins.objectives.nca import Nca
 from harness_plugins.objectives.orpo import Orpo
+from harness_plugins.objectives.pairs import sides
 from harness_plugins.objectives.simpo import Simpo
 from harness_plugins.objectives.sppo import Sppo
 from harness_plugins.packing import TrainingCompletion, TrainingGroup, make_step, pack
@@ -239,15 +240,16 @@ def test_unpaired_loss_and_gradient_equal_trl(objective: Any, loss_type: str, bu
 # ---------------------------------------------------------------- without reference: TRL's loss functions on log-probs
 
 CHOSEN, REJECTED = [-3.0, -7.5, -2.0], [-4.0, -6.0, -2.5]
-LENGTHS = 5
+LENGTHS = torch.tensor([5, 3, 4, 2, 5, 3])
 
 
 def batch(logps_N: torch.Tensor) -> SequenceBatch:
-    """Completions of five equal tokens with these sums of log-probs; completion i is chosen over i + 3."""
+    """Completions of equal tokens with these sums of log-probs, padded to 5; completion i is chosen over i + 3."""
+    mask_N_T = torch.arange(5) < LENGTHS[:, None]
     return SequenceBatch(
-        logps_N_T=(logps_N / LENGTHS)[:, None].expand(6, LENGTHS),
-        mask_N_T=torch.ones(6, LENGTHS, dtype=torch.bool),
-        totals=StepTotals(sequences=6, tokens=30, max_tokens=0, pairs=3),
+        logps_N_T=(logps_N / LENGTHS)[:, None] * mask_N_T,
+        mask_N_T=mask_N_T,
+        totals=StepTotals(sequences=6, tokens=22, max_tokens=0, pairs=3),
         pairs_M_2=torch.tensor([[0, 3], [1, 4], [2, 5]]),
     )
 
@@ -260,7 +262,8 @@ def trl_cpo(loss_type: str, **options: Any) -> Callable[[torch.Tensor], torch.Te
     def loss(logps_N: torch.Tensor) -> torch.Tensor:
         by_token = logps_N / LENGTHS if loss_type == "simpo" else logps_N
         losses, *_ = CPOTrainer.cpo_loss(trainer, *by_token.chunk(2))
-        nll = 0.0 if loss_type == "simpo" else -(logps_N[:3] / LENGTHS).mean() * 0.7
+        # Beside it TRL has the likelihood of all chosen tokens of a batch; ours is a mean by pair.
+        nll = 0.0 if loss_type == "simpo" else -(logps_N / LENGTHS)[:3].mean() * 0.7
         return losses.mean() + nll
 
     return loss
@@ -269,7 +272,7 @@ def trl_cpo(loss_type: str, **options: Any) -> Callable[[torch.Tensor], torch.Te
 def trl_orpo(logps_N: torch.Tensor) -> torch.Tensor:
     trainer = SimpleNamespace(beta=0.4, accelerator=SimpleNamespace(device="cpu"))
     losses, *_ = ORPOTrainer.odds_ratio_loss(trainer, *(logps_N / LENGTHS).chunk(2))
-    return -(logps_N[:3] / LENGTHS).mean() - losses.mean()
+    return -(logps_N / LENGTHS)[:3].mean() - losses.mean()
 
 
 @pytest.mark.parametrize(
@@ -277,7 +280,7 @@ def trl_orpo(logps_N: torch.Tensor) -> torch.Tensor:
     [
         (Simpo(settings.SimpoConfig(beta=2.5, gamma=0.6)), trl_cpo("simpo", beta=2.5, simpo_gamma=0.6)),
         (Cpo(settings.CpoConfig(beta=0.3, nll_weight=0.7)), trl_cpo("sigmoid", beta=0.3)),
-        (Orpo(settings.BetaConfig(beta=0.4)), trl_orpo),
+        (Orpo(settings.OrpoConfig(beta=0.4)), trl_orpo),
     ],
     ids=["simpo", "cpo", "orpo"],
 )
@@ -288,3 +291,12 @@ def test_reference_free_losses_equal_trl(objective: Objective, expected: Callabl
     (gradient,) = torch.autograd.grad(loss, logps_N)
     (expected_gradient,) = torch.autograd.grad(target, logps_N)
     torch.testing.assert_close(gradient, expected_gradient, atol=1e-6, rtol=1e-5)
+
+
+def test_the_pairs_above_have_margins_of_both_signs() -> None:
+    """Otherwise the hinge would be compared on one side only."""
+    step = make_step(pair_groups(), max_completion=0, max_tokens=1000)
+    chosen, rejected = sides(sequence_batch(tiny_model(), step.rows[0], step.totals, 1.0), "test", with_reference=True)
+    margins_M = 0.3 * (chosen.ratio_M - rejected.ratio_M)
+    assert (margins_M < 1).any()
+    assert (margins_M > 1).any() or (margins_M > 0).any()

@@ -65,6 +65,28 @@ def test_kto_needs_two_prompts(context: RunContext, tmp_path: Path) -> None:
     updater(context, "bco").update(GROUPS[:1], parent=None, out=tmp_path, seed=0)
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_base_model_can_be_the_reference(objective: str, context: RunContext, tmp_path: Path) -> None:
+    metrics = updater(context, objective, reference="base", groups_per_step=4)
+    figures = metrics.update(GROUPS, parent=None, out=tmp_path, seed=0).metrics
+    assert figures["objective/desirable_ratio"] == pytest.approx(0, abs=1e-4)
+
+
+def test_a_cut_off_completion_is_never_good() -> None:
+    labelled = label([scored_group(1, (1.0, 1.0, 0.0), truncated=(0, 2))], 0.5)
+    assert (labelled.good, labelled.bad, labelled.truncated) == (1, 1, 1)
+
+
+def test_a_baseline_without_data_is_an_error() -> None:
+    group = TrainingGroup(tokens(5, 1), (TrainingCompletion(tokens(3, 2)),))
+    step = make_step([group], max_completion=0, max_tokens=100)
+    for kind in ("kl", "mean", "median"):
+        objective = Kto(KtoConfig())
+        objective.step_baseline = kind
+        with pytest.raises(HarnessError, match=f"wants the baseline '{kind}'"):
+            step_baseline(objective, tiny_model(), step, 1.0)
+
+
 def test_nothing_known_says_so(context: RunContext, tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="no completion of 1 groups"):
         updater(context).update([scored_group(1, (None, None))], parent=None, out=tmp_path, seed=0)

@@ -20,7 +20,7 @@ class Bco(UnpairedObjective):
     """
 
     name = "bco"
-    baseline = "mean"
+    step_baseline = "mean"
 
     def losses(self, ratio_N: Tensor, desirable_N: Tensor, baseline: float) -> Tensor:
         sign_N = desirable_N * 2 - 1

@@ -24,4 +24,4 @@ class Discopop(PairObjective):
     def losses(self, chosen: Side, rejected: Side) -> Tensor:
         z_M = self.config.beta * self.margins(chosen, rejected)
         share_M = (z_M / self.config.tau).sigmoid()
-        return (1 - share_M) * -logsigmoid(z_M) + share_M * (-z_M).exp()
+        return (1 - share_M) * -logsigmoid(z_M) + share_M * (-z_M).clamp(max=80).exp()

@@ -15,7 +15,7 @@ class Kto(UnpairedObjective):
     h = log(pi / pi_ref) and z an estimate of KL(pi || pi_ref) (arXiv:2402.01306, equation 7)."""
 
     name = "kto"
-    baseline = "kl"
+    step_baseline = "kl"
 
     def losses(self, ratio_N: Tensor, desirable_N: Tensor, baseline: float) -> Tensor:
         sign_N = desirable_N * 2 - 1

@@ -24,7 +24,7 @@ class ChosenNll(PairObjective):
 
 
 class Mixture:
-    """The sum of objectives times their weights, as in MPO (arXiv:2411.10442, equation 1)."""
+    """The sum of preference objectives times their weights. Its metrics are those of the first, and each one's loss."""
 
     def __init__(self, parts: Sequence[tuple[str, float, Objective]]) -> None:
         self.parts = tuple(parts)

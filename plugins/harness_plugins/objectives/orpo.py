@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import logsigmoid
 
-from harness_plugins.configs_objectives import BetaConfig
+from harness_plugins.configs_objectives import OrpoConfig
 from harness_plugins.objectives.pairs import PairObjective, Side
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Orpo(PairObjective):
     name = "orpo"
     needs_reference = False
 
-    def __init__(self, config: BetaConfig) -> None:
+    def __init__(self, config: OrpoConfig) -> None:
         self.config = config
 
     def margins(self, chosen: Side, rejected: Side) -> Tensor:

@@ -21,7 +21,7 @@ class UnpairedObjective(ABC):
     """
 
     name: ClassVar[str]
-    baseline: ClassVar[Baseline] = "none"
+    step_baseline: ClassVar[Baseline] = "none"
     """What `batch.baseline` is to hold: see `harness_plugins.baselines`."""
 
     def __init__(self, config: KtoConfig) -> None:
@@ -40,12 +40,9 @@ class UnpairedObjective(ABC):
         ratio_N = ((batch.logps_N_T - batch.ref_logps_N_T) * batch.mask_N_T).sum(-1)
         good_N = batch.desirable_N
         weights_N = good_N * self.config.desirable_weight + ~good_N * self.config.undesirable_weight
-        sequences = batch.totals.sequences
-        return LossOutput(
-            (weights_N * self.losses(ratio_N, good_N, batch.baseline)).sum() / sequences,
-            {
-                "objective/desirable_ratio": (ratio_N.detach() * good_N).sum().item() / max(batch.totals.desirable, 1),
-                "objective/undesirable_ratio": (ratio_N.detach() * ~good_N).sum().item()
-                / max(sequences - batch.totals.desirable, 1),
-            },
-        )
+        sequences, good = batch.totals.sequences, batch.totals.desirable
+        metrics = {}
+        for kind, marked_N, count in (("desirable", good_N, good), ("undesirable", ~good_N, sequences - good)):
+            if count:  # a step without any has no such mean
+                metrics[f"objective/{kind}_ratio"] = (ratio_N.detach() * marked_N).sum().item() / count
+        return LossOutput((weights_N * self.losses(ratio_N, good_N, batch.baseline)).sum() / sequences, metrics)
