@@ -96,6 +96,12 @@ if TYPE_CHECKING:
     from harness.specs import (
         UpdaterSpec as UpdaterSpec,
     )
+    from harness.train import (
+        Trained as Trained,
+    )
+    from harness.train import (
+        train_adapter as train_adapter,
+    )
     from harness.types import (
         AdapterCheckpoint as AdapterCheckpoint,
     )
@@ -136,6 +142,7 @@ _HOMES = {
     "plugins": "Registry load_registry",
     "protocols": "Generator Judge JudgeUse LossOutput Objective RunContext SequenceBatch Suite Updater",
     "specs": "Config GeneratorSpec JudgeSpec NoConfig ObjectiveSpec SuiteSpec UpdaterSpec",
+    "train": "Trained train_adapter",
     "types": "AdapterCheckpoint Completion EvalReport GateDecision Group Prompt Sampling Score ScoredGroup Update",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

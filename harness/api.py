@@ -248,7 +248,7 @@ def _check(config: LoopConfig, suites: Sequence[Suite], registry: Registry, cont
                     remedy=f"Known here: {', '.join(known) or 'none'}; see `beside`.",
                 )
             seat_judges(beside[name], "train", registry, context)
-        _require_fitting_objective(stage, registry, where=f"stages.{number}.config.objective")
+        require_fitting_objective(stage.updater, stage.config, registry, where=f"stages.{number}.config.objective")
     _require_independent_judges(target, registry)
     _require_separate_items(config, suites)
 
@@ -265,11 +265,12 @@ def _require_references(stage: Stage, suites: Sequence[Suite], *, where: str) ->
             )
 
 
-def _require_fitting_objective(stage: Stage, registry: Registry, *, where: str) -> None:
-    updater = registry.get("updater", stage.updater).spec
+def require_fitting_objective(name: str, config: Mapping[str, Any], registry: Registry, *, where: str) -> None:
+    """Raises ConfigError when the objective that an updater is given is not of the family that it feeds."""
+    updater = registry.get("updater", name).spec
     if not isinstance(updater, UpdaterSpec) or updater.family is None:
         return
-    objective = registry.get("objective", stage.config["objective"]).spec
+    objective = registry.get("objective", config["objective"]).spec
     if isinstance(objective, ObjectiveSpec) and objective.family != updater.family:
         specs = (entry.spec for entry in registry.entries("objective"))
         fitting = [spec.name for spec in specs if isinstance(spec, ObjectiveSpec) and spec.family == updater.family]
@@ -320,8 +321,7 @@ def _identity(config: LoopConfig, suites: Sequence[Suite], model: ModelRef, regi
         named |= {("updater", stage.updater)} | (
             {("generator", stage.generator)} if stage.generator != "policy" else set()
         )
-        if isinstance(objective := stage.config.get("objective"), str):
-            named.add(("objective", objective))
+        named |= {("objective", name) for name in named_objectives(stage.config)}
     named |= {("judge", use.name) for suite in suites for use in suite.judges}
     return {
         "config": config.model_dump(mode="json"),
@@ -330,6 +330,14 @@ def _identity(config: LoopConfig, suites: Sequence[Suite], model: ModelRef, regi
         "components": {f"{kind} {name}": str(registry.get(kind, name).origin) for kind, name in sorted(named)},
         "harness": importlib.metadata.version(DISTRIBUTION),
     }
+
+
+def named_objectives(config: Any) -> set[str]:
+    """Every objective that an updater's settings name, those that are parts of others too."""
+    if isinstance(config, Mapping):
+        own = {config["objective"]} if isinstance(config.get("objective"), str) else set()
+        return own.union(*map(named_objectives, config.values()))
+    return set().union(*map(named_objectives, config)) if isinstance(config, (list, tuple)) else set()
 
 
 def _suite_identity(suite: Suite, registry: Registry, config: EvalConfig) -> dict[str, Any]:

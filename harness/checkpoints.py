@@ -42,7 +42,7 @@ def open_checkpoint(folder: Path, *, base: str | None = None) -> AdapterCheckpoi
     try:
         seal = json.loads((folder / SEAL).read_text())
         version, made_for, probe = seal["version"], seal["base"], seal["probe"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise StoreError(
             f"no {SEAL} here, so this is not a finished adapter", where=where, remedy="Give a round's adapter folder."
         ) from None

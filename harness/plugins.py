@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from harness import hookspecs
 from harness.errors import ConfigError, HarnessError, PluginError, did_you_mean
 from harness.protocols import Objective, RunContext
-from harness.specs import ComponentSpec, Config, GeneratorSpec, JudgeSpec, ObjectiveSpec, SuiteSpec, UpdaterSpec
+from harness.specs import ComponentSpec, Config, Family, GeneratorSpec, JudgeSpec, ObjectiveSpec, SuiteSpec, UpdaterSpec
 
 DISTRIBUTION = "harness-align"
 BUILTINS = ("harness_plugins.plugin", "harness_judges.plugin", "harness_suites.plugin")
@@ -125,6 +125,12 @@ class Registry:
     def conflicts(self) -> list[str]:
         return [self._conflict(*key, entries) for key, entries in self._entries.items() if len(entries) > 1]
 
+    def objective_family(self, name: str) -> Family:
+        """The kind of data that this objective reads."""
+        spec = self.get("objective", name).spec
+        assert isinstance(spec, ObjectiveSpec)
+        return spec.family
+
     def get(self, kind: str, name: str) -> Entry:
         """The component of that name. Raises PluginError if it is unknown or claimed twice."""
         entries = self._entries.get((kind, name), [])
@@ -220,10 +226,15 @@ def _load_file(file: Path) -> tuple[Any, Origin]:
     return module, origin
 
 
-def make_objective(name: str, config: Mapping[str, Any], context: RunContext) -> Objective:
-    """The objective of that name, for an updater. Raises ConfigError when the context has no registry."""
+def make_objective(
+    name: str, config: Mapping[str, Any], context: RunContext, family: Family | None = None
+) -> Objective:
+    """The objective of that name, for an updater or as a part of another objective. Raises ConfigError when the context
+    has no registry, or when it is not of the `family` that is asked for."""
     if context.components is None:
         raise ConfigError(f"no registry to find objective {name!r} in", remedy="Set RunContext.components.")
+    if family is not None and (found := context.components.objective_family(name)) != family:
+        raise ConfigError(f"{name!r} is of family {found}, not {family}", where="objective", remedy="Name another.")
     objective: Objective = context.components.create("objective", name, config, context)
     return objective
 

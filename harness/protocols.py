@@ -64,6 +64,10 @@ class Components(Protocol):
         self, kind: str, name: str, config: Mapping[str, Any], context: RunContext, *, where: str = ""
     ) -> Any: ...
 
+    def objective_family(self, name: str) -> str:
+        """The kind of data that this objective reads."""
+        ...
+
 
 @dataclass(frozen=True)
 class RunContext:
@@ -128,6 +132,10 @@ class StepTotals:
     """Completion tokens."""
     max_tokens: int
     """The sampling limit on completion tokens (Dr. GRPO's constant denominator)."""
+    pairs: int = 0
+    """Preference pairs."""
+    desirable: int = 0
+    """Completions marked good by themselves."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +150,12 @@ class SequenceBatch:
     old_logps_N_T: Tensor | None = None
     """By the policy that sampled; None means it is the policy being trained (the ratio is 1)."""
     ref_logps_N_T: Tensor | None = None
+    pairs_M_2: Tensor | None = None
+    """Indices (chosen, rejected) into the N completions, one row for each of the micro-batch's M pairs."""
+    desirable_N: Tensor | None = None
+    """True where a completion is good by itself, False where it is bad."""
+    baseline: float = 0.0
+    """What an unpaired objective compares log-ratios with, in nats, taken over the whole step before any gradient."""
 
 
 @dataclass(frozen=True)

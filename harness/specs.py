@@ -52,8 +52,9 @@ class JudgeSpec(ComponentSpec[Judge]):
     deterministic: bool = False
 
 
-Family = Literal["sft", "group"]
-"""Which data a loss reads: `sft` completions to be learnt, `group` completions with advantages."""
+Family = Literal["sft", "preference", "unpaired", "group"]
+"""Which data a loss reads: `sft` completions to be learnt, `preference` pairs of a chosen and a rejected one,
+`unpaired` completions that are good or bad by themselves, `group` completions with advantages."""
 
 
 @dataclass(frozen=True)

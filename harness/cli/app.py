@@ -61,7 +61,7 @@ pass_app = click.make_pass_decorator(App)
 
 click.rich_click.COMMAND_GROUPS = {
     "harness": [
-        {"name": "Do", "commands": ["loop", "eval"]},
+        {"name": "Do", "commands": ["loop", "train", "eval"]},
         {"name": "Look", "commands": ["runs", "show", "suites", "plugins", "doctor"]},
         {"name": "Shell", "commands": ["completion"]},
     ]
@@ -73,6 +73,7 @@ class LazyGroup(click.RichGroup):
 
     modules: ClassVar[dict[str, str]] = {
         "loop": "run",
+        "train": "train",
         "eval": "run",
         "runs": "look",
         "show": "look",
@@ -137,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         # click's own code for misuse is 2, which here means inconclusive.
         _fail(error.format_message(), EXIT_INVALID)
     except (KeyboardInterrupt, click.Abort):
-        _fail("interrupted; nothing half-written is kept. Continue with --resume", EXIT_INTERRUPTED)
+        _fail("interrupted; nothing half-written is kept. A loop goes on with --resume", EXIT_INTERRUPTED)
     except PipeClosedError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the interpreter flushes it on exit, into the closed pipe
         _fail("the reader of the output, or an engine, has closed its pipe", EXIT_PIPE)

@@ -1,34 +1,12 @@
-"""Settings of the built-in objectives and updaters. Imports nothing heavy."""
+"""Settings of the built-in updaters. Imports nothing heavy."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PlainValidator, PositiveFloat, PositiveInt
 
 from harness.specs import Config
-
-# ---------------------------------------------------------------- objectives
-
-
-class ClippedConfig(Config):
-    """A policy-gradient loss with a clipped ratio."""
-
-    clip_low: float = Field(default=0.2, ge=0, le=1)
-    """The ratio's gradient stops below 1 - clip_low (where the advantage is negative)."""
-    clip_high: NonNegativeFloat = 0.2
-    """The ratio's gradient stops above 1 + clip_high (where the advantage is positive)."""
-    kl_coef: NonNegativeFloat = 0.0
-    """Weight of the penalty for leaving the updater's reference policy."""
-
-
-class DapoConfig(ClippedConfig):
-    """As above, with the higher upper clip of the DAPO paper."""
-
-    clip_high: NonNegativeFloat = 0.28
-
-
-# ---------------------------------------------------------------- updaters
 
 
 class TrainingConfig(Config):
@@ -84,3 +62,42 @@ class GroupConfig(TrainingConfig):
     """The policy that `kl_coef` of the objective holds to: the base model, or the adapter that training starts from."""
     mask_truncated: bool = False
     """Leave out completions that ran into the token limit: they still count in the baseline, but are not trained on."""
+
+
+class PreferenceConfig(TrainingConfig):
+    """Preference optimization: of two completions of a prompt, the better becomes likelier than the worse."""
+
+    objective: str = "dpo"
+    objective_config: dict[str, Any] = Field(default_factory=dict)
+    learning_rate: PositiveFloat = 5e-5
+    pairs: Literal["best_worst", "all"] = "best_worst"
+    """Which completions of a group are compared: the best with the worst, or every two with different rewards."""
+    min_margin: float = Field(default=0.0, ge=0, le=1)
+    """A pair's rewards differ by at least this."""
+    groups_per_step: PositiveInt = 8
+    """Prompts per optimizer step."""
+    reference: Literal["auto", "none", "base", "parent"] = "auto"
+    """The policy that log-ratios are taken to: the base model, or the adapter that training starts from. `auto` is
+    `parent` where the objective needs a reference and `none` where it does not."""
+
+
+def _threshold(value: Any) -> float | str:
+    if value == "mean":
+        return "mean"
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and -1 <= value <= 1:
+        return float(value)
+    raise ValueError("neither a number from -1 to 1 nor 'mean'")
+
+
+class UnpairedConfig(TrainingConfig):
+    """Preference optimization from single verdicts: good completions become likelier, bad ones less likely."""
+
+    objective: str = "kto"
+    objective_config: dict[str, Any] = Field(default_factory=dict)
+    learning_rate: PositiveFloat = 5e-5
+    desirable: Annotated[float | Literal["mean"], PlainValidator(_threshold)] = 0.5
+    """A completion is good when its reward is at least this; with `mean`, when it is above its group's mean."""
+    groups_per_step: PositiveInt = 8
+    """Prompts per optimizer step."""
+    reference: Literal["base", "parent"] = "parent"
+    """The policy that log-ratios are taken to: the base model, or the adapter that training starts from."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from harness.protocols import Objective, RunContext
 from harness.types import AdapterCheckpoint, Update
 from harness_plugins.adapters import load_base, save_adapter, start_adapter
 from harness_plugins.configs_training import TrainingConfig
+from harness_plugins.memory import release
 from harness_plugins.packing import TrainingStep
 from harness_plugins.shared_prefix import why_not_shareable
 from harness_plugins.training import train
@@ -59,8 +59,7 @@ def fit_adapter(
         checkpoint = save_adapter(model, out, base=reference.fingerprint, probe_token_ids=probe_token_ids)
     finally:
         del base, model  # the sampler needs the memory next
-        gc.collect()
-        torch.cuda.empty_cache()
+        release()
     return Update(checkpoint, {**metrics, **trained, "update/shared_prefix": float(not reason)})
 
 

@@ -58,7 +58,7 @@ class GroupUpdater:
             )
 
         def plan_steps(model: Any, max_tokens: int) -> list[TrainingStep]:
-            known = self.with_logps(model, training_groups, temperature, max_tokens)
+            known = self.with_logps(model, training_groups, parent, temperature, max_tokens)
             random_order = random.Random(seed)
             size = self.config.groups_per_step
             steps = []
@@ -116,9 +116,15 @@ class GroupUpdater:
         return completion.logprobs
 
     def with_logps(
-        self, model: Any, groups: list[TrainingGroup], temperature: float, max_tokens: int
+        self,
+        model: Any,
+        groups: list[TrainingGroup],
+        parent: AdapterCheckpoint | None,
+        temperature: float,
+        max_tokens: int,
     ) -> list[TrainingGroup]:
         """The groups with the log-probs that the objective needs and that the samples do not hold."""
+        from harness_plugins.reference import with_reference
         from harness_plugins.training import with_logps
 
         options: dict[str, Any] = {
@@ -128,12 +134,7 @@ class GroupUpdater:
         }
         if self.config.old_logps == "recompute":
             groups = with_logps(model, groups, "old_logps", **options)
-        if self.config.reference == "base":
-            with model.disable_adapter():
-                groups = with_logps(model, groups, "ref_logps", **options)
-        elif self.config.reference == "parent":
-            groups = with_logps(model, groups, "ref_logps", **options)
-        return groups
+        return with_reference(model, groups, self.config.reference, parent=parent, **options)
 
 
 def require_unbiased_sampling(groups: Sequence[ScoredGroup]) -> float:

@@ -10,6 +10,7 @@ import peft
 
 from harness.errors import AssetError
 from harness_plugins.adapters import DTYPES, load_base, quiet
+from harness_plugins.memory import release
 
 COMPANIONS = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "added_tokens.json", "*.jinja")
 """Files of a model folder that do not change with its weights."""
@@ -37,6 +38,8 @@ def merge_adapter(
     merged.config.dtype = DTYPES[dtype]
     with quiet():
         merged.save_pretrained(out)
+    del model, merged
+    release()
     for pattern in COMPANIONS:
         for file in base.glob(pattern):
             shutil.copyfile(file, out / file.name)

@@ -22,14 +22,19 @@ class TrainingCompletion:
     advantage: float | None = None
     old_logps: tuple[float, ...] | None = None
     ref_logps: tuple[float, ...] | None = None
+    desirable: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingGroup:
-    """Completions of one prompt. Neither the prompt nor a completion is empty."""
+    """Completions of one prompt. Neither the prompt nor a completion is empty.
+
+    `pairs` are indices (chosen, rejected) into `completions`; a group with pairs is trained on for their sake alone.
+    """
 
     prompt_token_ids: tuple[int, ...]
     completions: tuple[TrainingCompletion, ...]
+    pairs: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.prompt_token_ids:
@@ -41,6 +46,16 @@ class TrainingGroup:
     def packed_tokens(self) -> int:
         """Tokens that the model computes. A completion's last token is only predicted, never read."""
         return len(self.prompt_token_ids) + sum(len(completion.token_ids) - 1 for completion in self.completions)
+
+    def only(self, pairs: Sequence[tuple[int, int]]) -> TrainingGroup:
+        """The group with these of its pairs, and the completions that are in them."""
+        kept = sorted({index for pair in pairs for index in pair})
+        place = {index: i for i, index in enumerate(kept)}
+        return TrainingGroup(
+            self.prompt_token_ids,
+            tuple(self.completions[index] for index in kept),
+            tuple((place[chosen], place[rejected]) for chosen, rejected in pairs),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +79,15 @@ class TrainingStep:
 
     rows: tuple[Row, ...]
     totals: StepTotals
+    mismatched: tuple[Row, ...] = ()
+    """Completions under prompts of others, from which some objectives estimate a KL divergence; not trained on."""
 
 
 def pack(groups: Iterable[TrainingGroup], *, max_tokens: int) -> tuple[Row, ...]:
     """Rows of at most `max_tokens` tokens, by first fit in order of falling size. Nothing is cut off.
 
     A group over the budget is split over several rows, each with a copy of the prompt; a completion that is over the
-    budget by itself gets a row of its own. So `max_tokens=0` is the plain form, one sequence a row.
+    budget by itself gets a row of its own. So `max_tokens=0` is the plain form, one sequence (or one pair) a row.
     """
     pieces = [piece for group in groups for piece in split(group, max_tokens)]
     rows: list[list[TrainingGroup]] = []
@@ -88,7 +105,13 @@ def pack(groups: Iterable[TrainingGroup], *, max_tokens: int) -> tuple[Row, ...]
 
 
 def split(group: TrainingGroup, max_tokens: int) -> Iterator[TrainingGroup]:
-    """The group in parts of at most `max_tokens` tokens where that can be, its completions in order."""
+    """The group in parts of at most `max_tokens` tokens where that can be, its completions in order.
+
+    The two sides of a pair stay together, so a completion that is in several pairs can be in several parts.
+    """
+    if group.pairs:
+        yield from _split_pairs(group, max_tokens)
+        return
     part: list[TrainingCompletion] = []
     size = len(group.prompt_token_ids)
     for completion in group.completions:
@@ -102,11 +125,27 @@ def split(group: TrainingGroup, max_tokens: int) -> Iterator[TrainingGroup]:
         yield replace(group, completions=tuple(part))
 
 
+def _split_pairs(group: TrainingGroup, max_tokens: int) -> Iterator[TrainingGroup]:
+    part: list[tuple[int, int]] = []
+    for pair in group.pairs:
+        if part and group.only([*part, pair]).packed_tokens > max_tokens:
+            yield group.only(part)
+            part = []
+        part.append(pair)
+    yield group.only(part)
+
+
 def make_step(groups: Sequence[TrainingGroup], *, max_completion: int, max_tokens: int) -> TrainingStep:
     """One optimizer step over these groups. `max_completion` is the sampling limit, `max_tokens` a row's budget."""
     completions = [completion for group in groups for completion in group.completions]
     tokens = sum(len(completion.token_ids) for completion in completions)
-    totals = StepTotals(sequences=len(completions), tokens=tokens, max_tokens=max_completion)
+    totals = StepTotals(
+        sequences=len(completions),
+        tokens=tokens,
+        max_tokens=max_completion,
+        pairs=sum(len(group.pairs) for group in groups),
+        desirable=sum(completion.desirable is True for completion in completions),
+    )
     return TrainingStep(pack(groups, max_tokens=max_tokens), totals)
 
 

@@ -33,7 +33,7 @@ class SftUpdater:
         if not chosen.demonstrations:
             raise UpdateError(
                 f"none of {chosen.seen} completions has a reward of at least {self.config.min_reward} "
-                f"({chosen.unscored} are unscored)",
+                f"({chosen.unscored} are unscored, {chosen.truncated} have it and are cut off)",
                 where="sft",
                 remedy="Lower min_reward, or look at the judges' verdicts.",
             )

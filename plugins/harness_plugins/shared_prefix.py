@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,7 +46,13 @@ def completion_logps(model: Any, row: Row, *, temperature: float = 1.0) -> tuple
 
     log p = log softmax(logits / temperature). The head is applied only to the positions that predict a completion
     token, and its fp32 log-softmax is recomputed in the backward pass a chunk at a time instead of being held.
+    Completions of a model for which `why_not_shareable` has a reason are computed one by one.
     """
+    if len(row.completions) > 1 and why_not_shareable(model):
+        alone = [Row((replace(g, completions=(c,), pairs=()),)) for g in row.groups for c in g.completions]
+        logps_N = [completion_logps(model, one, temperature=temperature)[0][0] for one in alone]
+        masks_N = [torch.ones_like(logps_T, dtype=torch.bool) for logps_T in logps_N]
+        return pad_sequence(logps_N, batch_first=True), pad_sequence(masks_N, batch_first=True)
     layout = lay_out(row)
     scored = len(layout.scored_S)
     pad(layout)

@@ -24,6 +24,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from harness.errors import HarnessError, UpdateError
 from harness.protocols import Objective, Progress, SequenceBatch, StepTotals
 from harness_plugins.adapters import quiet, train_mode
+from harness_plugins.baselines import step_baseline
 from harness_plugins.configs_training import TrainingConfig
 from harness_plugins.packing import Row, TrainingCompletion, TrainingGroup, TrainingStep, split
 from harness_plugins.shared_prefix import completion_logps
@@ -139,8 +140,9 @@ class StepTrainer(Trainer):
         train_mode(model)
         sums: dict[str, float] = defaultdict(float)
         loss_of_step = torch.zeros((), device=self.args.device)
+        baseline = step_baseline(self.objective, model, step, self.temperature)
         for row in step.rows:
-            batch = sequence_batch(model, row, step.totals, self.temperature)
+            batch = replace(sequence_batch(model, row, step.totals, self.temperature), baseline=baseline)
             output = self.objective(batch)
             self._require_finite(output.loss, "loss")
             self.accelerator.backward(output.loss)
@@ -177,6 +179,7 @@ def sequence_batch(model: Any, row: Row, totals: StepTotals, temperature: float)
         known = [torch.tensor(value, device=device) for value in values if value is not None]
         return pad_sequence(known, batch_first=True) if len(known) == len(values) else None
 
+    desirable = [c.desirable for c in completions if c.desirable is not None]
     advantages = [c.advantage for c in completions if c.advantage is not None]
     return SequenceBatch(
         logps_N_T=logps_N_T,
@@ -185,7 +188,18 @@ def sequence_batch(model: Any, row: Row, totals: StepTotals, temperature: float)
         advantages_N=torch.tensor(advantages, device=device) if len(advantages) == len(completions) else None,
         old_logps_N_T=padded([c.old_logps for c in completions]),
         ref_logps_N_T=padded([c.ref_logps for c in completions]),
+        pairs_M_2=pairs(row, device),
+        desirable_N=torch.tensor(desirable, device=device) if len(desirable) == len(completions) else None,
     )
+
+
+def pairs(row: Row, device: Any) -> Tensor | None:
+    """The pairs of all groups of the row, as indices into its completions."""
+    found, start = [], 0
+    for group in row.groups:
+        found += [(start + chosen, start + rejected) for chosen, rejected in group.pairs]
+        start += len(group.completions)
+    return torch.tensor(found, device=device) if found else None
 
 
 @torch.no_grad()
@@ -203,7 +217,7 @@ def with_logps(
     result = []
     for group in progress.track(groups, description=field.replace("_", " "), total=len(groups)):
         stored: list[TrainingCompletion] = []
-        for part in split(group, max_tokens):
+        for part in split(replace(group, pairs=()), max_tokens):
             logps_N_T, _ = completion_logps(model, Row((part,)), temperature=temperature)
             for completion, logps_T in zip(part.completions, logps_N_T.tolist(), strict=True):
                 known: dict[str, Any] = {field: tuple(logps_T[: len(completion.token_ids)])}

@@ -69,7 +69,10 @@ def test_another_peft_type_does_not_inherit_lora_fields(letters: Path, tiny_mode
         ("stages.0.updater=stf", r"unknown updater 'stf'.*Did you mean sft"),
         ("stages.0.config.epochs=0", r"stages\.0\.config.*epochs = 0"),
         ("stages.1.config.objective=grop", r"unknown objective 'grop'.*grpo"),
-        ("stages.1.config.objective=nll", r"'nll' is of family sft.*Choose dapo, dr_grpo, grpo, rloo"),
+        (
+            "stages.1.config.objective=nll",
+            r"'nll' is of family sft.*Choose bnpo, cispo, dapo, dr_grpo, grpo, gspo, rloo",
+        ),
         ("stages.1.reward_weights.tool=1", r"does not judge suite letters"),
         ("generator.name=vlm", r"unknown generator 'vlm'.*vllm"),
         ("beside=['genral']", r"unknown suite 'genral'.*general"),

@@ -20,8 +20,10 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from harness.advantages import group_advantages
 from harness.protocols import Objective
-from harness_plugins.configs_training import ClippedConfig
-from harness_plugins.objectives.grpo import Dapo, DrGrpo, Grpo
+from harness_plugins.configs_objectives import CispoConfig, ClippedConfig, GspoConfig
+from harness_plugins.objectives.cispo import Cispo
+from harness_plugins.objectives.grpo import Bnpo, Dapo, DrGrpo, Grpo
+from harness_plugins.objectives.gspo import Gspo
 from harness_plugins.objectives.nll import Nll
 from harness_plugins.objectives.rloo import Rloo
 from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step
@@ -136,19 +138,34 @@ def trl_loss(trainer: Any, inputs: dict[str, Any]) -> tuple[float, dict[str, tor
 class Case:
     kind: str
     objective: Any
-    config: ClippedConfig
+    config: Any
     options: dict[str, Any]
 
     def __str__(self) -> str:
-        return "-".join([self.options.get("loss_type", self.kind), *(["kl"] if self.config.kl_coef else [])])
+        return "-".join([self.objective.name, *(["kl"] if self.config.kl_coef else [])])
 
 
 def cases() -> Iterator[Case]:
-    for loss_type, objective in (("grpo", Grpo), ("dr_grpo", DrGrpo), ("dapo", Dapo), ("bnpo", Dapo)):
+    for loss_type, objective in (("grpo", Grpo), ("dr_grpo", DrGrpo), ("dapo", Dapo), ("bnpo", Bnpo)):
         for kl_coef in (0.0, 0.3):
             config = ClippedConfig(clip_low=0.1, clip_high=0.15, kl_coef=kl_coef)
             options = {"loss_type": loss_type, "epsilon": 0.1, "epsilon_high": 0.15, "beta": kl_coef}
             yield Case("grpo", objective, config, options)
+    for kl_coef in (0.0, 0.3):
+        options = {"beta": kl_coef}
+        yield Case(
+            "grpo",
+            Gspo,
+            GspoConfig(clip_low=0.02, clip_high=0.03, kl_coef=kl_coef),
+            {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon": 0.02, "epsilon_high": 0.03}
+            | options,
+        )
+        yield Case(
+            "grpo",
+            Cispo,
+            CispoConfig(clip_high=0.1, kl_coef=kl_coef),
+            {"loss_type": "cispo", "epsilon_high": 1.1} | options,  # TRL is given the cap itself
+        )
     yield Case("rloo", Rloo, ClippedConfig(clip_low=0.1, clip_high=0.15), {"epsilon": 0.1, "epsilon_high": 0.15})
 
 

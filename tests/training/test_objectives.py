@@ -10,8 +10,12 @@ import torch
 
 from harness.errors import HarnessError
 from harness.protocols import SequenceBatch, StepTotals
-from harness_plugins.configs_training import ClippedConfig, DapoConfig
+from harness_plugins.configs_objectives import ClippedConfig, DapoConfig, DpoConfig, KtoConfig, RobustDpoConfig
+from harness_plugins.objectives.bco import Bco
+from harness_plugins.objectives.dft import Dft
+from harness_plugins.objectives.dpo import Dpo, RobustDpo
 from harness_plugins.objectives.grpo import Dapo, DrGrpo, Grpo
+from harness_plugins.objectives.mixture import ChosenNll, Mixture
 from harness_plugins.objectives.nll import Nll
 from harness_plugins.objectives.rloo import Rloo
 
@@ -102,3 +106,79 @@ def test_padding_does_not_matter(objective: Any) -> None:
     config = ClippedConfig()
     assert objective(config)(dirty).loss.item() == pytest.approx(objective(config)(clean).loss.item())
     assert objective(config)(dirty).metrics == pytest.approx(objective(config)(clean).metrics)
+
+
+def test_dft_by_hand() -> None:
+    """Probabilities 1/2, 1/4 and 1/2: the sum of -p log p over three tokens, and no gradient through the weight."""
+    logps_N_T = torch.log(torch.tensor([[0.5, 0.25], [0.5, 1.0]])).requires_grad_()
+    loss = Dft()(batch(logps_N_T=logps_N_T)).loss
+    assert loss.item() == pytest.approx((0.5 * math.log(2) + 0.25 * math.log(4) + 0.5 * math.log(2)) / 3)
+    (gradient,) = torch.autograd.grad(loss, logps_N_T)
+    torch.testing.assert_close(gradient, -torch.tensor([[0.5, 0.25], [0.5, 0.0]]) / 3)
+
+
+def pair(chosen: float, rejected: float, **changes: Any) -> SequenceBatch:
+    """One pair of completions of one token with these log-probs, and a reference of log-prob -1 for both."""
+    return batch(
+        logps_N_T=torch.tensor([[chosen], [rejected]]),
+        mask_N_T=torch.ones(2, 1, dtype=torch.bool),
+        ref_logps_N_T=torch.full((2, 1), -1.0),
+        pairs_M_2=torch.tensor([[0, 1]]),
+        totals=StepTotals(sequences=2, tokens=2, max_tokens=1, pairs=1),
+        **changes,
+    )
+
+
+def test_conservative_dpo_by_hand() -> None:
+    """beta d = 0.5 * 2 = 1 and a tenth of the labels wrong; the loss is lowest where the odds are 9 to 1."""
+    objective = Dpo(DpoConfig(beta=0.5, label_smoothing=0.1))
+    loss = objective(pair(-1.0, -3.0)).loss.item()
+    assert loss == pytest.approx(0.9 * math.log(1 + math.exp(-1)) + 0.1 * math.log(1 + math.exp(1)))
+    best = 2 * math.log(9)
+    at_best, *around = (objective(pair(0.0, -margin)).loss.item() for margin in (best, best - 0.5, best + 0.5))
+    assert at_best < min(around)
+
+
+def test_robust_dpo_is_dpo_in_expectation_over_flips() -> None:
+    robust, plain = RobustDpo(RobustDpoConfig(beta=0.5, flip_rate=0.3)), Dpo(DpoConfig(beta=0.5))
+    right, wrong = (robust(pair(*sides)).loss.item() for sides in ((-1.0, -3.0), (-3.0, -1.0)))
+    assert 0.7 * right + 0.3 * wrong == pytest.approx(plain(pair(-1.0, -3.0)).loss.item(), rel=1e-5)
+
+
+def test_a_mixture_is_the_weighted_sum() -> None:
+    dpo, nll = Dpo(DpoConfig(beta=0.5)), ChosenNll()
+    mixture = Mixture([("dpo", 0.8, dpo), ("chosen_nll", 0.2, nll)])
+    one = pair(-2.0, -3.0)
+    output = mixture(one)
+    assert output.loss.item() == pytest.approx(0.8 * dpo(one).loss.item() + 0.2 * 2.0)
+    assert output.metrics["objective/chosen_nll"] == pytest.approx(2.0)
+    assert output.metrics["objective/accuracy"] == 1.0
+    assert mixture.needs_reference
+    assert not Mixture([("chosen_nll", 1.0, nll)]).needs_reference
+
+
+def test_bco_by_hand() -> None:
+    """Log-ratios 1 and -2 against a baseline of 0.5, beta 2: logits 1 and -5, the second of a bad completion."""
+    one = batch(
+        logps_N_T=torch.tensor([[0.0], [-3.0]]),
+        mask_N_T=torch.ones(2, 1, dtype=torch.bool),
+        ref_logps_N_T=torch.full((2, 1), -1.0),
+        desirable_N=torch.tensor([True, False]),
+        baseline=0.5,
+        totals=StepTotals(sequences=2, tokens=2, max_tokens=1, desirable=1),
+    )
+    output = Bco(KtoConfig(beta=2.0, undesirable_weight=3.0))(one)
+    expected = (math.log(1 + math.exp(-1)) + 3 * math.log(1 + math.exp(-5))) / 2
+    assert output.loss.item() == pytest.approx(expected)
+    assert output.metrics == pytest.approx({"objective/desirable_ratio": 1.0, "objective/undesirable_ratio": -2.0})
+
+
+@pytest.mark.parametrize(
+    ("objective", "what"),
+    [(Dpo(DpoConfig()), "needs pairs"), (Bco(KtoConfig()), "needs completions marked good or bad")],
+)
+def test_pairs_and_labels_are_asked_for(objective: Any, what: str) -> None:
+    with pytest.raises(HarnessError, match=what):
+        objective(batch())
+    with pytest.raises(HarnessError, match="reference policy"):
+        objective(batch(pairs_M_2=torch.tensor([[0, 1]]), desirable_N=torch.tensor([True, False])))

@@ -19,7 +19,8 @@ from harness.errors import ConfigError, HarnessError
 from harness.protocols import LossOutput, ModelRef, RunContext, SequenceBatch
 from harness.types import AdapterCheckpoint, Sampling, ScoredGroup
 from harness_plugins.adapters import load_base, peft_config, start_adapter
-from harness_plugins.configs_training import ClippedConfig, GroupConfig, SftConfig
+from harness_plugins.configs_objectives import ClippedConfig
+from harness_plugins.configs_training import GroupConfig, SftConfig
 from harness_plugins.group import GroupUpdater
 from harness_plugins.objectives.grpo import Grpo
 from harness_plugins.objectives.nll import Nll

@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 import transformers
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM
 
-from harness.types import Completion, Group, Prompt, Sampling, ScoredGroup
+from harness.protocols import RunContext
+from harness.types import AdapterCheckpoint, Completion, Group, Prompt, Sampling, ScoredGroup
 
 VOCABULARY = 211
 DEFAULT_SAMPLING = Sampling(max_tokens=16)
@@ -84,3 +86,17 @@ def scored_group(
         completions.append(Completion("", ids, logps, "length" if g in truncated else "stop"))
     group = Group(Prompt(f"p{seed}", ()), tokens(10 + seed % 3, 7000 + seed), tuple(completions), "base", sampling)
     return ScoredGroup(group, tuple(() for _ in rewards), rewards)
+
+
+def mean_logp(model: Any, scored: ScoredGroup, g: int) -> float:
+    prompt, answer = scored.group.prompt_token_ids, scored.group.completions[g].token_ids
+    with torch.no_grad():
+        logps_T_V = model(torch.tensor([prompt + answer])).logits[0].float().log_softmax(-1)
+    logps_T = logps_T_V[range(len(prompt) - 1, len(prompt + answer) - 1), list(answer)]
+    return float(logps_T.mean())
+
+
+def models(context: RunContext, checkpoint: AdapterCheckpoint) -> tuple[Any, Any]:
+    path = context.require_model().path
+    base, again = (AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32) for _ in range(2))
+    return base.eval(), PeftModel.from_pretrained(again, checkpoint.path).eval()

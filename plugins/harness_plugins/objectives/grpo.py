@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.protocols import LossOutput, SequenceBatch
-from harness_plugins.configs_training import ClippedConfig
+from harness_plugins.configs_objectives import ClippedConfig
 from harness_plugins.objectives import surrogate
 
 if TYPE_CHECKING:
@@ -86,3 +86,9 @@ class Dapo(ClippedObjective):
 
     def weights(self, batch: SequenceBatch) -> float:
         return 1.0 / batch.totals.tokens
+
+
+class Bnpo(Dapo):
+    """As DAPO, with equal clips: the normalization by tokens alone (what TRL calls bnpo)."""
+
+    name = "bnpo"

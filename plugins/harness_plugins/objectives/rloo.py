@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.protocols import LossOutput, SequenceBatch
-from harness_plugins.configs_training import ClippedConfig
+from harness_plugins.configs_objectives import ClippedConfig
 from harness_plugins.objectives import surrogate
 
 

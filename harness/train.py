@@ -1,0 +1,191 @@
+"""Training alone: any updater on stored groups or on a file, without a loop around it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness import assets
+from harness.api import named_objectives, require_fitting_objective
+from harness.checkpoints import open_checkpoint
+from harness.config import DEFAULTS, merge
+from harness.durable import fsync, fsync_tree, make_folder, write_text
+from harness.errors import ConfigError, StoreError
+from harness.plugins import DISTRIBUTION, Registry, load_registry
+from harness.protocols import Progress, RunContext, SilentProgress, Updater
+from harness.records import read_groups
+from harness.store import RunStore
+from harness.training_data import file_groups, judged_rounds
+from harness.types import BASE_POLICY, AdapterCheckpoint, ScoredGroup, Update, digest
+
+LINEAGE = "training.json"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An adapter that was trained alone, and the record of what it was made from (also in its `training.json`)."""
+
+    update: Update
+    lineage: Mapping[str, Any]
+
+
+def train_adapter(
+    updater: str,
+    data: Path,
+    *,
+    out: Path,
+    rounds: Sequence[int] = (),
+    model: str | None = None,
+    parent: Path | str | None = None,
+    adapter: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    registry: Registry | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train an adapter with `updater` on `data`, a run's folder or a file, into the new folder `out`.
+
+    From a run come, unless they are given, its model, its adapter settings, its last scored round, and as `parent` the
+    adapter that this round's samples were drawn from. `parent` is an adapter's folder, or "base". Raises HarnessError
+    for anything that is wrong, before anything is written.
+    """
+    registry = registry or load_registry()
+    source = _source(data, rounds)
+    _require_new(out)
+    settings = registry.config("updater", updater, config or {}, where="--set config").model_dump(mode="json")
+    require_fitting_objective(updater, settings, registry, where="config.objective")
+    origins = {f"objective {name}": str(registry.get("objective", name).origin) for name in named_objectives(settings)}
+    origins[f"updater {updater}"] = str(registry.get("updater", updater).origin)
+    context = RunContext(seed=seed, progress=progress or SilentProgress(), components=registry)
+    if model is None and data.suffix == ".parquet":
+        raise ConfigError("its tokens are those of one model", where=str(data), remedy="Name it with --model.")
+    reference = assets.model(model or source.settings.get("model") or "smollm2-135m", context.progress)
+    if source.store and source.store.identity["model"] != reference.fingerprint:
+        raise ConfigError(
+            "the run's tokens are those of another model", where=str(data), remedy="Name the run's own with --model."
+        )
+    start = _parent(parent, source, base=reference.fingerprint)
+    if start and adapter:
+        raise ConfigError(
+            f"the adapter {start.version[:12]} goes on as it is", where="adapter", remedy="Start anew: --parent base."
+        )
+    fresh = {} if start else _adapter(source.settings.get("adapter") or DEFAULTS["adapter"], adapter or {})
+    context = replace(context, model=reference, adapter=fresh)
+    trainer: Updater = registry.create("updater", updater, settings, context, where="--set config")
+    groups = source.groups(context)
+    _note_other_policies(groups, start, context.progress)
+
+    with _written_aside(out) as draft:
+        update = trainer.update(groups, parent=start, out=draft, seed=seed)
+        lineage = {
+            "updater": updater,
+            "config": settings,
+            "components": origins,
+            "adapter": fresh,
+            "data": str(data),
+            "rounds": source.rounds,
+            "data_digest": digest([asdict(group) for group in groups]),
+            "groups": len(groups),
+            "model": {"name": reference.name, "fingerprint": reference.fingerprint},
+            "parent": start.version if start else BASE_POLICY,
+            "seed": seed,
+            "version": update.checkpoint.version,
+            "metrics": dict(update.metrics),
+            "harness": importlib.metadata.version(DISTRIBUTION),
+        }
+        write_text(draft / LINEAGE, json.dumps(lineage, indent=1) + "\n")
+    return Trained(replace(update, checkpoint=replace(update.checkpoint, path=out)), lineage)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What `--data` names: rounds of a run, or a file."""
+
+    path: Path
+    store: RunStore | None
+    rounds: list[int]
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return self.store.identity["config"] if self.store else {}
+
+    def groups(self, context: RunContext) -> list[ScoredGroup]:
+        if self.store is None:
+            return file_groups(self.path, context)
+        return [group for index in self.rounds for group in self.store.load(index, "judge", read_groups)]
+
+
+def _source(data: Path, rounds: Sequence[int]) -> Source:
+    if (data / "run.json").is_file():
+        store = RunStore.open(data)
+        return Source(data, store, judged_rounds(store, rounds))
+    if rounds:
+        raise ConfigError("this is no run, so it has no rounds", where=str(data), remedy="Leave --round out.")
+    if not data.is_file():
+        remedy = "Name a run (see `harness runs`), a .parquet file of groups or a .jsonl file."
+        raise ConfigError("there is no such run or file", where=str(data), remedy=remedy)
+    return Source(data, None, [])
+
+
+def _require_new(out: Path) -> None:
+    if out.exists():
+        raise ConfigError("it is there already", where=str(out), remedy="Name another folder with --out.")
+
+
+@contextmanager
+def _written_aside(out: Path) -> Iterator[Path]:
+    """A folder that becomes `out`, whole and on the disk, when the block ends well, and is removed when it does not."""
+    draft: Path | None = None
+    try:
+        make_folder(out.parent)
+        draft = Path(tempfile.mkdtemp(prefix=f"{out.name}.", suffix=".tmp", dir=out.parent))
+        draft.chmod(0o755)
+        yield draft
+        fsync_tree(draft)
+        draft.rename(out)
+        fsync(out.parent)
+    except OSError as error:
+        remedy = "Make room, or name another folder with --out."
+        raise StoreError(f"cannot be written ({error.strerror})", where=str(out), remedy=remedy) from error
+    finally:
+        if draft is not None:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _note_other_policies(groups: Sequence[ScoredGroup], start: AdapterCheckpoint | None, progress: Progress) -> None:
+    version = start.version if start else BASE_POLICY
+    others = {group.group.policy_version for group in groups} - {version, "reference"}
+    if others:
+        drawn = ", ".join(sorted(other[:12] for other in others))
+        progress.note(f"the samples were drawn from {drawn}, and training starts from {version[:12]}")
+
+
+def _adapter(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of another `peft_type` stand alone: those of the first would be unknown to it."""
+    if given.get("peft_type", base.get("peft_type")) != base.get("peft_type"):
+        return dict(given)
+    return merge(base, given)
+
+
+def _parent(given: Path | str | None, source: Source, *, base: str) -> AdapterCheckpoint | None:
+    if given == BASE_POLICY:
+        return None
+    if given is not None:
+        return open_checkpoint(Path(given), base=base)
+    store = source.store
+    if store is None:
+        return None
+    standing = {store.incumbent_round(upto=index - 1) for index in source.rounds}
+    if len(standing) > 1:
+        raise ConfigError(
+            "these rounds were drawn from different policies", where="rounds", remedy="Name one with --parent."
+        )
+    index = standing.pop()
+    return store.load(index, "update", lambda path: open_checkpoint(path, base=base)) if index else None

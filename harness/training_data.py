@@ -1,0 +1,183 @@
+"""What is trained on when no loop runs: the groups of a stored run, or rows in the formats that TRL reads."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ConfigError, StoreError, did_you_mean
+from harness.protocols import RunContext
+from harness.records import read_groups
+from harness.store import RunStore
+from harness.types import Prompt, Sampling, ScoredGroup, canonical_json, digest
+
+FORMATS = (
+    '{"prompt", "chosen", "rejected"}, {"prompt", "completion"}, {"prompt", "completion", "label"} or {"messages"}'
+)
+
+
+KEYS = {"id", "tools", "prompt", "chosen", "rejected", "completion", "label", "messages"}
+"""Others are refused: a misspelt `label` would turn a bad answer into a good one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a file: a prompt, and completions with what they are worth."""
+
+    prompt: Prompt
+    completions: tuple[tuple[str, float], ...]
+
+
+def judged_rounds(store: RunStore, rounds: Sequence[int]) -> list[int]:
+    """These rounds of a run, all of which must have scored groups; its last such round for none."""
+    known = sorted(index for index, step in store.entries if step == "judge")
+    missing = [index for index in rounds if index not in known]
+    if missing or not known:
+        raise StoreError(
+            f"round {missing[0]} has no scored groups" if missing else "no round has scored groups",
+            where=str(store.folder),
+            remedy=f"Rounds that have: {', '.join(map(str, known)) or 'none'}.",
+        )
+    return sorted(set(rounds)) or known[-1:]
+
+
+def file_groups(path: Path, context: RunContext) -> list[ScoredGroup]:
+    """Groups from a Parquet file of ours or a JSONL file; the latter is tokenized with the context's model.
+
+    Chosen completions and those labelled true have a reward of 1, rejected ones and those labelled false one of 0.
+    """
+    if path.suffix == ".parquet":
+        return _stored_groups(path)
+    rows = list(read_rows(path))
+    if not rows:
+        raise ConfigError("it holds no row", where=str(path), remedy=f"Write rows such as {FORMATS}.")
+    assert context.components is not None, "the context has no registry"
+    demonstrate = context.components.create("generator", "reference", {}, context)
+    prompts = [replace(row.prompt, reference=text) for row in rows for text, _ in row.completions]
+    made = iter(demonstrate.generate(prompts, n=1, sampling=Sampling(), seed=0))
+    groups = []
+    for row in rows:
+        alone = [next(made) for _ in row.completions]
+        group = replace(alone[0], prompt=row.prompt, completions=tuple(one.completions[0] for one in alone))
+        rewards = tuple(reward for _, reward in row.completions)
+        groups.append(ScoredGroup(group, tuple(() for _ in rewards), rewards))
+    return groups
+
+
+def _stored_groups(path: Path) -> list[ScoredGroup]:
+    remedy = "Name a groups.parquet of a run, or a JSONL file."
+    try:
+        groups = read_groups(path)
+    except (OSError, KeyError, TypeError, ValueError) as error:  # pyarrow's own errors are among these
+        raise ConfigError(
+            f"these are no stored groups ({type(error).__name__}: {error})", where=str(path), remedy=remedy
+        ) from None
+    for group in groups:
+        if not all(reward is None or math.isfinite(reward) for reward in group.rewards):
+            raise ConfigError(
+                f"a reward of prompt {group.group.prompt.id} is no number", where=str(path), remedy=remedy
+            )
+    return groups
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a JSONL file. Raises ConfigError naming the line and field of the first that is wrong."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read ({error})", where=str(path), remedy="Name a JSONL file.") from None
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield _row(line, where=f"{path}:{number}")
+
+
+def _row(line: str, *, where: str) -> Row:
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"not JSON: {error.msg} at character {error.pos}", where=where, remedy="Correct it."
+        ) from None
+    if not isinstance(values, dict):
+        raise ConfigError("not a JSON object", where=where, remedy=f"Write one of {FORMATS}.")
+    if unknown := sorted(set(values) - KEYS):
+        raise ConfigError(f"unknown key {unknown[0]!r}", where=where, remedy=did_you_mean(unknown[0], sorted(KEYS)))
+    if "messages" in values:
+        *before, answer = _messages(values["messages"], "messages", where)
+        if not before:
+            raise ConfigError("messages holds no prompt", where=where, remedy="Add what is answered.")
+        return Row(_prompt(before, values, where), ((_answer([answer], "messages", where), 1.0),))
+    prompt = _messages(_field(values, "prompt", where), "prompt", where)
+    if "chosen" in values or "rejected" in values:
+        sides = [_answer(_field(values, side, where), side, where) for side in ("chosen", "rejected")]
+        if sides[0] == sides[1]:
+            raise ConfigError(f"chosen and rejected are equal: {sides[0][:60]!r}", where=where, remedy="Drop the row.")
+        return Row(_prompt(prompt, values, where), ((sides[0], 1.0), (sides[1], 0.0)))
+    answer_text = _answer(_field(values, "completion", where), "completion", where)
+    label = values.get("label", True)
+    if not isinstance(label, bool):
+        raise ConfigError(f"label = {label!r} is not true or false", where=where, remedy="Write one of the two.")
+    return Row(_prompt(prompt, values, where), ((answer_text, float(label)),))
+
+
+def _field(values: Mapping[str, Any], name: str, where: str) -> Any:
+    if name not in values:
+        raise ConfigError(f"{name} is missing", where=where, remedy=f"Write one of {FORMATS}.")
+    return values[name]
+
+
+def _messages(value: Any, name: str, where: str) -> list[dict[str, str]]:
+    if isinstance(value, str):
+        return [{"role": "user", "content": value}]
+    good = isinstance(value, list) and all(
+        isinstance(m, dict) and set(m) == {"role", "content"} and all(isinstance(v, str) for v in m.values())
+        for m in value
+    )
+    if not good or not value:
+        raise ConfigError(
+            f"{name} is neither text nor a list of messages",
+            where=where,
+            remedy='Use [{"role": ..., "content": ...}], with text and no other keys; calls are written as JSON text.',
+        )
+    return list(value)
+
+
+def _answer(value: Any, name: str, where: str) -> str:
+    messages = [{"role": "assistant", "content": value}] if isinstance(value, str) else _messages(value, name, where)
+    if len(messages) != 1:
+        raise ConfigError(
+            f"{name} holds {len(messages)} messages, not one", where=where, remedy="Put the rest in prompt."
+        )
+    if messages[0]["role"] != "assistant":
+        raise ConfigError(
+            f"{name} does not end with an answer of the assistant's", where=where, remedy="Add what is to be learnt."
+        )
+    if not messages[0]["content"]:
+        raise ConfigError(f"{name} ends with an empty answer", where=where, remedy="Drop the row.")
+    return messages[0]["content"]
+
+
+def _prompt(messages: Sequence[Mapping[str, str]], values: Mapping[str, Any], where: str) -> Prompt:
+    tools = _tools(values.get("tools"), where)
+    return Prompt(id=str(values.get("id", digest([list(messages), tools])[:16])), messages=tuple(messages), tools=tools)
+
+
+def _tools(value: Any, where: str) -> str:
+    """Tools as `Prompt.tools` has them, from a list or its JSON text, in a wrapper of type "function" or bare."""
+    if value in (None, "", []):
+        return ""
+    try:
+        tools = json.loads(value) if isinstance(value, str) else value
+        bare = [tool.get("function", tool) for tool in tools]
+        good = all(isinstance(tool["name"], str) for tool in bare)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        good = False
+    if not good:
+        raise ConfigError(
+            "tools is not a list of functions", where=where, remedy='Use [{"name": ..., "parameters": {...}}].'
+        )
+    return canonical_json(bare)

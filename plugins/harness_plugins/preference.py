@@ -1,0 +1,129 @@
+"""Preference optimization: pairs of better and worse completions of one prompt, which share its forward pass."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import ConfigError, UpdateError
+from harness.pairs import preference_pairs
+from harness.plugins import make_objective
+from harness.protocols import Objective, RunContext
+from harness.types import AdapterCheckpoint, ScoredGroup, Update
+from harness_plugins.configs_training import PreferenceConfig
+from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step
+
+
+class PreferenceUpdater:
+    """Trains on pairs built from each group's rewards."""
+
+    def __init__(self, config: PreferenceConfig, context: RunContext, *, objective: Objective | None = None) -> None:
+        self.config = config
+        self.context = context
+        self.objective = objective or make_objective(config.objective, config.objective_config, context)
+        self.reference = resolve_reference(config, needs=getattr(self.objective, "needs_reference", True))
+
+    def update(
+        self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, out: Path, seed: int
+    ) -> Update:
+        from harness_plugins.fitting import fit_adapter
+
+        found = build_pairs(groups, self.config)
+        if not found.groups:
+            raise UpdateError(
+                f"none of {len(groups)} groups holds two completions to prefer one of",
+                where="preference",
+                remedy="Sample more completions a prompt, lower min_margin, or use finer rewards.",
+            )
+
+        def plan_steps(model: Any, max_tokens: int) -> list[TrainingStep]:
+            from harness_plugins.reference import with_reference
+
+            known = with_reference(
+                model,
+                found.groups,
+                self.reference,
+                parent=parent,
+                temperature=1.0,
+                max_tokens=max_tokens,
+                progress=self.context.progress,
+            )
+            random_order = random.Random(seed)
+            size = self.config.groups_per_step
+            return [
+                make_step(order[start : start + size], max_completion=0, max_tokens=max_tokens)
+                for order in (random_order.sample(known, len(known)) for _ in range(self.config.epochs))
+                for start in range(0, len(order), size)
+            ]
+
+        first = found.groups[0]
+        return fit_adapter(
+            self.context,
+            self.config,
+            self.objective,
+            plan_steps,
+            parent=parent,
+            out=out,
+            seed=seed,
+            temperature=1.0,
+            probe_token_ids=first.prompt_token_ids + first.completions[first.pairs[0][0]].token_ids,
+            metrics={
+                "update/groups": float(len(groups)),
+                "update/groups_without_pair": float(len(groups) - len(found.groups)),
+                "update/pairs": float(sum(len(group.pairs) for group in found.groups)),
+                "update/unscored": float(found.unscored),
+                "update/empty": float(found.empty),
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """What is trained on, and how many completions could not be in a pair and why."""
+
+    groups: tuple[TrainingGroup, ...]
+    unscored: int
+    empty: int
+
+
+def build_pairs(groups: Sequence[ScoredGroup], config: PreferenceConfig) -> Pairs:
+    """The groups that hold a pair, with the completions of their pairs only.
+
+    Equal completions make no pair, and one that was cut off is never chosen: to learn it would be to learn not to end.
+    """
+    found, unscored, empty = [], 0, 0
+    for scored in groups:
+        unscored += sum(reward is None for reward in scored.rewards)
+        empty += sum(not completion.token_ids for completion in scored.group.completions)
+        rewards_G = [
+            reward if completion.token_ids else None
+            for reward, completion in zip(scored.rewards, scored.group.completions, strict=True)
+        ]
+        token_ids_G = [completion.token_ids for completion in scored.group.completions]
+        cut_off = {i for i, completion in enumerate(scored.group.completions) if completion.finish_reason == "length"}
+        pairs = preference_pairs(
+            rewards_G, token_ids_G, pairing=config.pairs, min_margin=config.min_margin, never_chosen=cut_off
+        )
+        if pairs:
+            in_pairs = sorted({index for pair in pairs for index in pair})
+            place = {index: i for i, index in enumerate(in_pairs)}
+            completions = tuple(TrainingCompletion(token_ids_G[index]) for index in in_pairs)
+            indices = tuple((place[chosen], place[rejected]) for chosen, rejected in pairs)
+            found.append(TrainingGroup(scored.group.prompt_token_ids, completions, indices))
+    return Pairs(tuple(found), unscored, empty)
+
+
+def resolve_reference(config: PreferenceConfig, *, needs: bool) -> Literal["none", "base", "parent"]:
+    if config.reference == "auto":
+        return "parent" if needs else "none"
+    if needs != (config.reference != "none"):
+        verb = "needs a reference policy" if needs else "uses no reference policy"
+        raise ConfigError(
+            f"reference = {config.reference!r}, and the objective {config.objective!r} {verb}",
+            where="preference",
+            remedy="Leave reference at 'auto'.",
+        )
+    return config.reference

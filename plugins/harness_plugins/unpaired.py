@@ -1,0 +1,138 @@
+"""Preference optimization from single verdicts: thumbs up or down, no pairs needed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UpdateError
+from harness.pairs import desirable
+from harness.plugins import make_objective
+from harness.protocols import Objective, RunContext
+from harness.types import AdapterCheckpoint, ScoredGroup, Update
+from harness_plugins.configs_training import UnpairedConfig
+from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step, pack
+
+
+class UnpairedUpdater:
+    """Trains on every completion that its reward calls good or bad."""
+
+    def __init__(self, config: UnpairedConfig, context: RunContext, *, objective: Objective | None = None) -> None:
+        self.config = config
+        self.context = context
+        self.objective = objective or make_objective(config.objective, config.objective_config, context)
+        self.needs_mismatched = getattr(self.objective, "step_baseline", "none") == "kl"
+
+    def update(
+        self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, out: Path, seed: int
+    ) -> Update:
+        from harness_plugins.fitting import fit_adapter
+
+        labelled = label(groups, self.config.desirable)
+        if not labelled.groups:
+            raise UpdateError(
+                f"no completion of {len(groups)} groups is known to be good or bad",
+                where="unpaired",
+                remedy="Look at the judges' verdicts, or set desirable to a number.",
+            )
+        if self.needs_mismatched and len({group.prompt_token_ids for group in labelled.groups}) < 2:
+            raise UpdateError(
+                f"the objective {self.config.objective} compares completions with those of other prompts, and there is "
+                "one prompt",
+                where="unpaired",
+                remedy="Sample more prompts, or use apo_zero_unpaired.",
+            )
+
+        def plan_steps(model: Any, max_tokens: int) -> list[TrainingStep]:
+            from harness_plugins.reference import with_reference
+
+            options: dict[str, Any] = {
+                "parent": parent,
+                "temperature": 1.0,
+                "max_tokens": max_tokens,
+                "progress": self.context.progress,
+            }
+            known = with_reference(model, labelled.groups, self.config.reference, **options)
+            others = mismatch(labelled.groups) if self.needs_mismatched else []
+            if others:
+                others = with_reference(model, others, self.config.reference, **options)
+            random_order = random.Random(seed)
+            size = self.config.groups_per_step
+            steps = []
+            for _ in range(self.config.epochs):
+                order = random_order.sample(range(len(known)), len(known))
+                for start in range(0, len(order), size):
+                    chosen = order[start : start + size]
+                    step = make_step([known[i] for i in chosen], max_completion=0, max_tokens=max_tokens)
+                    rows = pack([others[i] for i in chosen], max_tokens=max_tokens) if others else ()
+                    steps.append(replace(step, mismatched=rows))
+            return steps
+
+        first = labelled.groups[0]
+        return fit_adapter(
+            self.context,
+            self.config,
+            self.objective,
+            plan_steps,
+            parent=parent,
+            out=out,
+            seed=seed,
+            temperature=1.0,
+            probe_token_ids=first.prompt_token_ids + first.completions[0].token_ids,
+            metrics={
+                "update/groups": float(len(groups)),
+                "update/desirable": float(labelled.good),
+                "update/undesirable": float(labelled.bad),
+                "update/unknown": float(labelled.unknown),
+                "update/empty": float(labelled.empty),
+                "update/truncated": float(labelled.truncated),
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What is trained on, and how many completions are good, bad, of unknown worth, empty, or good but cut off.
+
+    To learn the last would be to learn not to end.
+    """
+
+    groups: tuple[TrainingGroup, ...]
+    good: int
+    bad: int
+    unknown: int
+    empty: int
+    truncated: int
+
+
+def label(groups: Sequence[ScoredGroup], threshold: Any) -> Labelled:
+    """The completions that are known to be good or bad, by group."""
+    found, labels, empty, truncated = [], [], 0, 0
+    for scored in groups:
+        kept = []
+        for completion, good in zip(scored.group.completions, desirable(scored.rewards, threshold), strict=True):
+            if not completion.token_ids:
+                empty += 1
+                continue
+            if good and completion.finish_reason == "length":
+                truncated += 1
+                continue
+            labels.append(good)
+            if good is not None:
+                kept.append(TrainingCompletion(completion.token_ids, desirable=good))
+        if kept:
+            found.append(TrainingGroup(scored.group.prompt_token_ids, tuple(kept)))
+    return Labelled(tuple(found), labels.count(True), labels.count(False), labels.count(None), empty, truncated)
+
+
+def mismatch(groups: Sequence[TrainingGroup]) -> list[TrainingGroup]:
+    """Each group's prompt with the completions of the nearest group before it, going round, that has another prompt."""
+    result = []
+    for index, group in enumerate(groups):
+        others = (groups[index - step] for step in range(1, len(groups)))
+        other = next(o for o in others if o.prompt_token_ids != group.prompt_token_ids)
+        result.append(replace(group, completions=other.completions))
+    return result
