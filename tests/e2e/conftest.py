@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -33,4 +34,4 @@ TINY: dict[str, Any] = {
 def tiny_loop(tmp_path: Path, tiny_model: Path) -> dict[str, Any]:
     """Settings of a loop of one `sft` and one `group` round on a suite whose answers are three letters."""
     folder = write_suite(tmp_path / "three-letters", items=60, train=40, letters="abc")
-    return {"suite": str(folder), "model": str(tiny_model), **TINY}
+    return {"suite": str(folder), "model": str(tiny_model), **copy.deepcopy(TINY)}
