@@ -13,7 +13,7 @@ from harness.plugins import make_objective
 from harness.protocols import Objective, RunContext
 from harness.types import AdapterCheckpoint, Completion, ScoredGroup, Update
 from harness_plugins.configs_training import GroupConfig
-from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step
+from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step, shuffled_batches
 
 
 class GroupUpdater:
@@ -60,14 +60,11 @@ class GroupUpdater:
         def plan_steps(model: Any, max_tokens: int) -> list[TrainingStep]:
             known = self.with_logps(model, training_groups, parent, temperature, max_tokens)
             random_order = random.Random(seed)
-            size = self.config.groups_per_step
-            steps = []
-            for _ in range(self.config.epochs):
-                order = random_order.sample(known, len(known))
-                for start in range(0, len(order), size):
-                    step_groups = order[start : start + size]
-                    steps.append(make_step(step_groups, max_completion=max_completion, max_tokens=max_tokens))
-            return steps
+            return [
+                make_step(batch, max_completion=max_completion, max_tokens=max_tokens)
+                for _ in range(self.config.epochs)
+                for batch in shuffled_batches(known, self.config.groups_per_step, random_order)
+            ]
 
         unscored = sum(reward is None for group in groups for reward in group.rewards)
         return fit_adapter(

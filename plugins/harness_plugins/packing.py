@@ -7,11 +7,15 @@ of C tokens, a group costs about P + GC tokens instead of G(P + C).
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from harness.errors import HarnessError
 from harness.protocols import StepTotals
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,13 @@ def _split_pairs(group: TrainingGroup, max_tokens: int) -> Iterator[TrainingGrou
             part = []
         part.append(pair)
     yield group.only(part)
+
+
+def shuffled_batches(items: Sequence[T], size: int, random_order: random.Random) -> Iterator[list[T]]:
+    """One pass over the items in a random order, `size` at a time."""
+    order = random_order.sample(items, len(items))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
 
 
 def make_step(groups: Sequence[TrainingGroup], *, max_completion: int, max_tokens: int) -> TrainingStep:

@@ -14,7 +14,7 @@ from harness.plugins import make_objective
 from harness.protocols import Objective, RunContext
 from harness.types import AdapterCheckpoint, ScoredGroup, Update
 from harness_plugins.configs_training import PreferenceConfig
-from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step
+from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step, shuffled_batches
 
 
 class PreferenceUpdater:
@@ -52,11 +52,10 @@ class PreferenceUpdater:
                 progress=self.context.progress,
             )
             random_order = random.Random(seed)
-            size = self.config.groups_per_step
             return [
-                make_step(order[start : start + size], max_completion=0, max_tokens=max_tokens)
-                for order in (random_order.sample(known, len(known)) for _ in range(self.config.epochs))
-                for start in range(0, len(order), size)
+                make_step(batch, max_completion=0, max_tokens=max_tokens)
+                for _ in range(self.config.epochs)
+                for batch in shuffled_batches(known, self.config.groups_per_step, random_order)
             ]
 
         first = found.groups[0]
@@ -98,21 +97,21 @@ def build_pairs(groups: Sequence[ScoredGroup], config: PreferenceConfig) -> Pair
     for scored in groups:
         unscored += sum(reward is None for reward in scored.rewards)
         empty += sum(not completion.token_ids for completion in scored.group.completions)
-        rewards_G = [
-            reward if completion.token_ids else None
-            for reward, completion in zip(scored.rewards, scored.group.completions, strict=True)
+        known = [
+            (completion, reward)
+            for completion, reward in zip(scored.group.completions, scored.rewards, strict=True)
+            if completion.token_ids
         ]
-        token_ids_G = [completion.token_ids for completion in scored.group.completions]
-        cut_off = {i for i, completion in enumerate(scored.group.completions) if completion.finish_reason == "length"}
         pairs = preference_pairs(
-            rewards_G, token_ids_G, pairing=config.pairs, min_margin=config.min_margin, never_chosen=cut_off
+            [reward for _, reward in known],
+            [completion.token_ids for completion, _ in known],
+            pairing=config.pairs,
+            min_margin=config.min_margin,
+            never_chosen={i for i, (completion, _) in enumerate(known) if completion.finish_reason == "length"},
         )
         if pairs:
-            in_pairs = sorted({index for pair in pairs for index in pair})
-            place = {index: i for i, index in enumerate(in_pairs)}
-            completions = tuple(TrainingCompletion(token_ids_G[index]) for index in in_pairs)
-            indices = tuple((place[chosen], place[rejected]) for chosen, rejected in pairs)
-            found.append(TrainingGroup(scored.group.prompt_token_ids, completions, indices))
+            completions = tuple(TrainingCompletion(completion.token_ids) for completion, _ in known)
+            found.append(TrainingGroup(scored.group.prompt_token_ids, completions).only(pairs))
     return Pairs(tuple(found), unscored, empty)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from harness.plugins import make_objective
 from harness.protocols import Objective, RunContext
 from harness.types import AdapterCheckpoint, ScoredGroup, Update
 from harness_plugins.configs_training import SftConfig
-from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step
+from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step, shuffled_batches
 
 
 class SftUpdater:
@@ -96,14 +96,6 @@ def choose(groups: Sequence[ScoredGroup], min_reward: float) -> Choice:
                     TrainingGroup(scored.group.prompt_token_ids, (TrainingCompletion(completion.token_ids),))
                 )
     return Choice(tuple(demonstrations), unscored, below, truncated)
-
-
-def shuffled_batches(
-    demonstrations: Sequence[TrainingGroup], size: int, random_order: random.Random
-) -> Iterator[list[TrainingGroup]]:
-    order = random_order.sample(demonstrations, len(demonstrations))
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
 
 
 def by_prompt(demonstrations: Sequence[TrainingGroup]) -> list[TrainingGroup]:

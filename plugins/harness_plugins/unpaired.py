@@ -14,7 +14,7 @@ from harness.plugins import make_objective
 from harness.protocols import Objective, RunContext
 from harness.types import AdapterCheckpoint, ScoredGroup, Update
 from harness_plugins.configs_training import UnpairedConfig
-from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step, pack
+from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step, pack, shuffled_batches
 
 
 class UnpairedUpdater:
@@ -60,12 +60,9 @@ class UnpairedUpdater:
             if others:
                 others = with_reference(model, others, self.config.reference, **options)
             random_order = random.Random(seed)
-            size = self.config.groups_per_step
             steps = []
             for _ in range(self.config.epochs):
-                order = random_order.sample(range(len(known)), len(known))
-                for start in range(0, len(order), size):
-                    chosen = order[start : start + size]
+                for chosen in shuffled_batches(range(len(known)), self.config.groups_per_step, random_order):
                     step = make_step([known[i] for i in chosen], max_completion=0, max_tokens=max_tokens)
                     rows = pack([others[i] for i in chosen], max_tokens=max_tokens) if others else ()
                     steps.append(replace(step, mismatched=rows))
