@@ -5,11 +5,11 @@ import json
 import pytest
 from tiny_llama import TEMPLATE, ask, byte_tokenizer
 
+from harness import chat
 from harness.errors import HarnessError
 from harness.protocols import ModelRef
 from harness.tools import INSTRUCTION, render_tools
 from harness.types import Prompt, Sampling
-from harness_plugins import chat
 
 PARAMETERS = {"type": "object", "properties": {"x": {"type": "integer"}}}
 TOOLS = json.dumps([{"name": "add", "description": "Adds.", "parameters": PARAMETERS}])

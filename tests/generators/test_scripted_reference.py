@@ -6,11 +6,11 @@ import pytest
 from pydantic import ValidationError
 from tiny_llama import ask, byte_tokenizer
 
+from harness import chat
 from harness.errors import HarnessError
 from harness.protocols import ModelRef, RunContext
 from harness.specs import NoConfig
 from harness.types import AdapterCheckpoint, Sampling
-from harness_plugins import chat
 from harness_plugins.configs_generators import ScriptedConfig
 from harness_plugins.generators.reference import create_reference
 from harness_plugins.generators.scripted import create_scripted

@@ -9,11 +9,11 @@ import torch
 from tiny_llama import PROBE_IDS, ask, teacher_forced
 from transformers import AutoModelForCausalLM
 
+from harness import chat
 from harness.errors import HarnessError
 from harness.protocols import ModelRef, RunContext
 from harness.tools import answer_schema
 from harness.types import AdapterCheckpoint, Sampling
-from harness_plugins import chat
 from harness_plugins.configs_generators import TransformersConfig
 from harness_plugins.generators.transformers_generator import TransformersGenerator, create_transformers
 

@@ -16,13 +16,13 @@ from peft import LoraConfig, get_peft_model
 from tiny_llama import ask, teacher_forced
 from transformers import AutoModelForCausalLM
 
+from harness import chat
 from harness.assets import model
 from harness.checkpoints import seal_checkpoint
 from harness.errors import HarnessError, StaleSamplerError
 from harness.probe import TOLERANCE, serve
 from harness.protocols import ModelRef, RunContext
 from harness.types import AdapterCheckpoint, Probe, Sampling
-from harness_plugins import chat
 from harness_plugins.configs_generators import VllmConfig
 from harness_plugins.generators.vllm_generator import VllmGenerator, create_vllm
 

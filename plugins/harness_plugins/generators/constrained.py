@@ -10,9 +10,9 @@ import llguidance.hf
 import numpy as np
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from harness.chat import constraint_schema
 from harness.errors import HarnessError
 from harness.types import Prompt
-from harness_plugins.chat import constraint_schema
 
 # The layout of json.dumps, which is also that of gold answers. Free whitespace lets a model pad for ever.
 LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from harness import chat
 from harness.errors import HarnessError
 from harness.protocols import RunContext
 from harness.specs import NoConfig
 from harness.types import AdapterCheckpoint, Completion, Group, Prompt, Sampling
-from harness_plugins import chat
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

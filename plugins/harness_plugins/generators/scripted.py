@@ -46,7 +46,7 @@ class ModelCodec:
     """The ids of a real model, so that its adapters can be trained on scripted answers."""
 
     def __init__(self, context: RunContext) -> None:
-        from harness_plugins import chat
+        from harness import chat
 
         self._chat = chat
         self._tokenizer = chat.load_tokenizer(context.require_model().path)

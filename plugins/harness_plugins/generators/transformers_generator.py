@@ -12,10 +12,10 @@ from peft import PeftConfig, PeftModel
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
+from harness import chat
 from harness.errors import AssetError, ConfigError, HarnessError
 from harness.protocols import ModelRef, RunContext
 from harness.types import BASE_POLICY, AdapterCheckpoint, Completion, Group, Prompt, Sampling
-from harness_plugins import chat
 from harness_plugins.configs_generators import TransformersConfig
 from harness_plugins.generators.constrained import SchemaGrammars
 from harness_plugins.generators.decoding import Row, decode_rows

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from harness import chat
 from harness.errors import HarnessError
 from harness.protocols import RunContext
 from harness.types import BASE_POLICY, AdapterCheckpoint, Completion, FinishReason, Group, Prompt, Sampling
-from harness_plugins import chat
 from harness_plugins.configs_generators import VllmConfig
 from harness_plugins.generators.constrained import grammar_schema
 from harness_plugins.generators.engine import start_engine
