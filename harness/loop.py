@@ -6,7 +6,8 @@ There are no callbacks and no states: to resume is to run it again, and the stor
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -24,6 +25,10 @@ from harness.records import read_decision, read_groups, read_report, write_group
 from harness.sampler import Sampler, draw_groups
 from harness.store import RunStore
 from harness.types import BASE_POLICY, AdapterCheckpoint, EvalReport, GateDecision, Group, Prompt, Sampling, ScoredGroup
+
+
+VALIDATION_PROMPTS = 32
+"""Training prompts, of which no round trains, that early stopping samples answers to."""
 
 
 @dataclass(frozen=True)
@@ -138,9 +143,11 @@ class Loop:
     ) -> AdapterCheckpoint | None:
         """The round's candidate, or None when the update failed by itself and the round is committed as rejected."""
         model = self.context.require_model()
+        scratch = self.store.round_folder(index) / "update.midway"
 
         def make(path: Path) -> Mapping[str, Any]:
-            updater = self.registry.create("updater", stage.updater, stage.config, self.context, where=f"round {index}")
+            context = replace(self.context, scratch=scratch, score=self._score(index, stage))
+            updater = self.registry.create("updater", stage.updater, stage.config, context, where=f"round {index}")
             path.mkdir()
             update = updater.update(
                 groups, parent=incumbent.checkpoint, out=path, seed=derive_seed(self.config.seed, index)
@@ -148,13 +155,36 @@ class Loop:
             return dict(update.metrics)
 
         try:
-            return self.store.step(
+            checkpoint = self.store.step(
                 index, "update", "adapter", make=make, read=lambda path: open_checkpoint(path, base=model.fingerprint)
             )
         except UpdateError as error:
             decision = GateDecision("rejected", f"Rejected: the update failed: {error} The incumbent stays.")
             self.commit(index, decision, incumbent.version)
-            return None
+            checkpoint = None
+        shutil.rmtree(scratch, ignore_errors=True)
+        return checkpoint
+
+    def _score(self, index: int, stage: Stage) -> Callable[[AdapterCheckpoint], float]:
+        """Mean reward on the target's training prompts that come last in the order that all rounds draw from."""
+        target = self.suites[0]
+        used = sum(self.config.stage_of(i).prompts for i in range(1, self.config.rounds + 1))
+        spare = min(VALIDATION_PROMPTS, len(target.train) - used)
+
+        def score(checkpoint: AdapterCheckpoint) -> float:
+            if spare < 1:
+                raise HarnessError(
+                    f"the rounds train on {used} of {len(target.train)} prompts and leave none to stop early by",
+                    where=f"round {index}",
+                    remedy="Train on fewer, or watch the loss.",
+                )
+            sampling = Sampling(temperature=0.0, max_tokens=stage.max_tokens or target.sampling.max_tokens)
+            prompts = train_batch(target, self.config.seed, len(target.train) - spare, spare)
+            groups = draw_groups(self.sampler.at(checkpoint), prompts, n=1, sampling=sampling, seed=self.config.seed)
+            bench = seat_judges(target, "train", self.registry, self.context, weights=stage.reward_weights)
+            return reward_figures(bench.score(groups)).get("reward/mean", 0.0)
+
+        return score
 
     def evaluate(self, index: int, checkpoint: AdapterCheckpoint | None) -> EvalReport:
         def make(path: Path) -> Mapping[str, Any]:

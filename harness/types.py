@@ -18,6 +18,7 @@ from typing import Any, Literal
 FinishReason = Literal["stop", "length"]
 ScoreStatus = Literal["scored", "abstained", "failed"]
 Role = Literal["target", "regression", "guard", "monitor"]
+CheckpointKind = Literal["policy", "reward_model"]
 Outcome = Literal["promoted", "rejected", "inconclusive", "invalid"]
 
 BASE_POLICY = "base"
@@ -181,6 +182,9 @@ class AdapterCheckpoint:
     base: str
     """Fingerprint of the model that it belongs to."""
     probe: Probe | None = None
+    quantization: str = ""
+    """How the base was held while this was trained ("nf4"): served on any other it would be another policy."""
+    kind: CheckpointKind = "policy"
 
 
 @dataclass(frozen=True, slots=True)
