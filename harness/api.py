@@ -18,6 +18,7 @@ from harness.config import DEFAULTS, EvalConfig, GeneratorRef, LoopConfig, Stage
 from harness.errors import ConfigError, HarnessError, StoreError
 from harness.evaluation import SuiteResults, eval_sampling, evaluate_suites, suite_fingerprint
 from harness.judging import judges_fingerprint, seat_judges
+from harness.launching import make_updater
 from harness.loop import Incumbent, Loop, as_target
 from harness.plugins import DISTRIBUTION, Registry, load_registry, validate
 from harness.protocols import Generator, ModelRef, Progress, RunContext, SilentProgress, Suite
@@ -112,7 +113,8 @@ def run_loop(
         model=plan.model, seed=plan.config.seed, adapter=plan.config.adapter, progress=progress, components=registry
     )
     for number, stage in enumerate(plan.config.stages):  # refuses settings that only the updater itself understands
-        registry.create("updater", stage.updater, stage.config, context, where=f"stages.{number}.config")
+        where = f"stages.{number}.config"
+        make_updater(registry, stage.updater, stage.config, context, plan.config.launcher, where=where)
     sampler = Sampler(lambda: _generator(plan.config.generator, registry, context))
     with store.lock(), closing(sampler):
         incumbent = Loop(plan.config, plan.suites, store, registry, context, sampler).run()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -43,6 +43,16 @@ class Stage(Config):
     config: dict[str, Any] = Field(default_factory=dict, description="the updater's own settings")
 
 
+class LauncherConfig(Config):
+    """`[launcher]`: processes that an update runs in. Without it there is one, this one."""
+
+    name: Literal["accelerate"] = "accelerate"
+    num_processes: int | None = Field(default=None, ge=1, description="default: the config file's")
+    config_file: Path | None = Field(
+        default=None, description="of `accelerate config`: DDP, FSDP, DeepSpeed; see examples/accelerate"
+    )
+
+
 class EvalConfig(Config):
     """`[eval]`: how suites are evaluated, in a loop and alone."""
 
@@ -64,6 +74,9 @@ class LoopConfig(Config):
     generator: GeneratorRef = GeneratorRef()
     stages: list[Stage] = Field(min_length=1)
     adapter: dict[str, Any] = Field(default_factory=dict, description="a PEFT config: peft_type and its own fields")
+    launcher: LauncherConfig | None = Field(
+        default=None, description="processes that updates run in; default: this one"
+    )
     eval: EvalConfig = EvalConfig()
     gate: GateConfig = GateConfig()
 

@@ -19,13 +19,13 @@ from harness.errors import HarnessError, UpdateError
 from harness.evaluation import evaluate_suites
 from harness.gate import gate
 from harness.judging import seat_judges
+from harness.launching import make_updater
 from harness.plugins import Registry
 from harness.protocols import Generator, RunContext, Suite
 from harness.records import read_decision, read_groups, read_report, write_groups, write_json
 from harness.sampler import Sampler, draw_groups
 from harness.store import RunStore
 from harness.types import BASE_POLICY, AdapterCheckpoint, EvalReport, GateDecision, Group, Prompt, Sampling, ScoredGroup
-
 
 VALIDATION_PROMPTS = 32
 """Training prompts, of which no round trains, that early stopping samples answers to."""
@@ -147,7 +147,10 @@ class Loop:
 
         def make(path: Path) -> Mapping[str, Any]:
             context = replace(self.context, scratch=scratch, score=self._score(index, stage))
-            updater = self.registry.create("updater", stage.updater, stage.config, context, where=f"round {index}")
+            where = f"round {index}"
+            updater = make_updater(
+                self.registry, stage.updater, stage.config, context, self.config.launcher, where=where
+            )
             path.mkdir()
             update = updater.update(
                 groups, parent=incumbent.checkpoint, out=path, seed=derive_seed(self.config.seed, index)

@@ -15,11 +15,12 @@ from typing import Any
 from harness import assets
 from harness.api import named_objectives, require_fitting_objective
 from harness.checkpoints import open_checkpoint
-from harness.config import DEFAULTS, merge
+from harness.config import DEFAULTS, LauncherConfig, merge
 from harness.durable import fsync, fsync_tree, make_folder, write_text
 from harness.errors import ConfigError, StoreError
+from harness.launching import make_updater
 from harness.plugins import DISTRIBUTION, Registry, load_registry
-from harness.protocols import Progress, RunContext, SilentProgress, Updater
+from harness.protocols import Progress, RunContext, SilentProgress
 from harness.records import read_groups
 from harness.store import RunStore
 from harness.training_data import file_groups, judged_rounds
@@ -47,14 +48,16 @@ def train_adapter(
     adapter: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
     seed: int = 0,
+    launcher: LauncherConfig | None = None,
     registry: Registry | None = None,
     progress: Progress | None = None,
 ) -> Trained:
     """Train an adapter with `updater` on `data`, a run's folder or a file, into the new folder `out`.
 
     From a run come, unless they are given, its model, its adapter settings, its last scored round, and as `parent` the
-    adapter that this round's samples were drawn from. `parent` is an adapter's folder, or "base". Raises HarnessError
-    for anything that is wrong, before anything is written.
+    adapter that this round's samples were drawn from. `parent` is an adapter's folder, or "base". A call that was
+    interrupted goes on, when it is made again, from the last checkpoint in `out` + ".midway". Raises HarnessError for
+    anything that is wrong, before anything is written.
     """
     registry = registry or load_registry()
     source = _source(data, rounds)
@@ -77,8 +80,9 @@ def train_adapter(
             f"the adapter {start.version[:12]} goes on as it is", where="adapter", remedy="Start anew: --parent base."
         )
     fresh = {} if start else _adapter(source.settings.get("adapter") or DEFAULTS["adapter"], adapter or {})
-    context = replace(context, model=reference, adapter=fresh)
-    trainer: Updater = registry.create("updater", updater, settings, context, where="--set config")
+    scratch = out.with_name(f"{out.name}.midway")
+    context = replace(context, model=reference, adapter=fresh, scratch=scratch)
+    trainer = make_updater(registry, updater, settings, context, launcher, where="--set config")
     groups = source.groups(context)
     _note_other_policies(groups, start, context.progress)
 
@@ -101,6 +105,7 @@ def train_adapter(
             "harness": importlib.metadata.version(DISTRIBUTION),
         }
         write_text(draft / LINEAGE, json.dumps(lineage, indent=1) + "\n")
+    shutil.rmtree(scratch, ignore_errors=True)
     return Trained(replace(update, checkpoint=replace(update.checkpoint, path=out)), lineage)
 
 

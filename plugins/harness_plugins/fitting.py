@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,12 @@ def fit(
             midway=midway(updater, steps, parent, seed),
             stopping=early_stopping(updater, validation, selection),
         )
+        if trained.gathered is not None:
+            del model
+            model = open_trainable(context, config, parent=parent, seed=seed)
+            put_in(model, trained.gathered)
+        if not processes().is_main_process:
+            return Update(AdapterCheckpoint(out, "", ""), trained.metrics)  # the first process has it
         if all(torch.equal(old, new) for old, new in zip(before, trainable(model), strict=True)):
             raise UpdateError(
                 "no weight has changed",
@@ -64,7 +70,7 @@ def fit(
     finally:
         del model  # the sampler needs the memory next
         release()
-    figures = {**selection.metrics, "update/too_long": float(too_long), **trained}
+    figures = {**selection.metrics, "update/too_long": float(too_long), **trained.metrics}
     return Update(checkpoint, {**figures, "update/shared_prefix": float(not reason)})
 
 
@@ -187,6 +193,14 @@ def loss_on(updater: AdapterUpdater, model: Any, step: TrainingStep, temperature
         batch = sequence_batch(model, row, step.totals, temperature, baseline=baseline)
         losses.append(updater.objective(batch).loss.item())
     return sum(losses)
+
+
+@torch.no_grad()
+def put_in(model: Any, gathered: Mapping[str, torch.Tensor]) -> None:
+    """The weights that were trained in shares, into a model that is whole."""
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and gathered:
+            parameter.copy_(gathered[name])
 
 
 def seal(updater: AdapterUpdater, model: Any, out: Path, probe_token_ids: Sequence[int]) -> AdapterCheckpoint:

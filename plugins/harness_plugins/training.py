@@ -46,6 +46,15 @@ class Midway:
     plan: str
 
 
+@dataclass(frozen=True)
+class Result:
+    """`update/...` metrics and the objective's own, as means over the steps."""
+
+    metrics: dict[str, float]
+    gathered: dict[str, Tensor] | None = None
+    """Weights by name, on the CPU, where the engine had shared them out over processes (empty but on the first)."""
+
+
 def train(
     model: Any,
     steps: Sequence[TrainingStep],
@@ -57,11 +66,10 @@ def train(
     progress: Progress,
     midway: Midway | None = None,
     stopping: EarlyStopping | None = None,
-) -> dict[str, float]:
+) -> Result:
     """Train `model` in place, one optimizer step per element of `steps`.
 
-    Returns `update/...` metrics and the objective's own, as means over the steps. `temperature` is the one that
-    log-probabilities are taken at. With `midway` a killed update goes on from its last checkpoint, to the same end.
+    `temperature` is the one that log-probabilities are taken at. With `midway` a killed update goes on from its last checkpoint, to the same end.
     Raises HarnessError when there is nothing to train on, and UpdateError when a loss or a gradient is not finite or
     a gradient explodes; the model is then of no use.
     """
@@ -98,7 +106,7 @@ def train(
     tokens = sum(step.totals.tokens for step in steps[:taken])
     packed_tokens = sum(row.packed_tokens for step in steps[:taken] for row in step.rows)
     here = packed_tokens if resumed is None else trainer.packed_tokens
-    return {
+    metrics = {
         **{name: sum(values) / len(values) for name, values in trainer.history.items()},
         "update/first_loss": trainer.history["update/loss"][0],
         "update/last_loss": trainer.history["update/loss"][-1],
@@ -109,6 +117,8 @@ def train(
         "update/trainable_parameters": float(sum(p.numel() for p in model.parameters() if p.requires_grad)),
         **(stopping.metrics if stopping is not None else {}),
     }
+    gathered = trainer.accelerator.get_state_dict(trainer.model_wrapped) if trainer.is_fsdp_enabled else None
+    return Result(metrics, gathered)
 
 
 def arguments(config: TrainingConfig, *, folder: str, seed: int, save_steps: int = 0) -> TrainingArguments:
@@ -197,6 +207,7 @@ class StepTrainer(Trainer):
             if self.adaptive is not None and place == 0:
                 loss = loss + orthogonality(model, self.adaptive) / processes().num_processes
             last = place == len(rows) - 1
+            self.accelerator.sync_gradients = last  # DeepSpeed steps where it is told that gradients are whole
             with nullcontext() if last else self.accelerator.no_sync(model):
                 # Engines average gradients over processes, and a step's loss is the sum of its rows' shares.
                 self.accelerator.backward(loss * processes().num_processes)
@@ -214,19 +225,23 @@ class StepTrainer(Trainer):
     def _checked(self, figures: dict[str, float], model: Any) -> dict[str, float]:
         """With the norm of the gradients. Every process sees the same figures, so all of them stop, or none."""
         self._require_finite(figures["update/loss"], "loss")
-        gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
-        self._require_finite(norm.item(), "gradient norm")
+        norm = self._grad_norm(model)
+        self._require_finite(norm, "gradient norm")
         limit = self.config.exploding_grad_norm
-        if limit and norm.item() > limit:
+        if limit and norm > limit:
             raise UpdateError(
-                f"the gradient norm is {norm.item():.4g} at optimizer step {self.state.global_step + 1}: it explodes "
+                f"the gradient norm is {norm:.4g} at optimizer step {self.state.global_step + 1}: it explodes "
                 f"(the limit is {limit:g})",
                 where="update",
                 remedy="Lower the learning rate, look at the step's data, or raise exploding_grad_norm.",
             )
-        return {**figures, "update/grad_norm": norm.item()}
+        return {**figures, "update/grad_norm": norm}
+
+    def _grad_norm(self, model: Any) -> float:
+        if self.is_deepspeed_enabled:  # it has taken the gradients away
+            return float(self.accelerator.deepspeed_engine_wrapped.get_global_grad_norm() or 0.0)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+        return float((norm.full_tensor() if hasattr(norm, "full_tensor") else norm).item())
 
     def _require_finite(self, number: float, what: str) -> None:
         if not math.isfinite(number):
