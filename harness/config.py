@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field, PositiveInt
 
 from harness.errors import ConfigError
-from harness.gate import GateConfig
+from harness.gate import GateConfig, TargetRule
 from harness.specs import Config
 
 
@@ -40,6 +40,9 @@ class Stage(Config):
     temperature: float = Field(default=1.0, ge=0)
     max_tokens: int | None = Field(default=None, ge=1, description="completion tokens; default: the suite's")
     reward_weights: dict[str, float] = Field(default_factory=dict, description="overrides the suite's judge weights")
+    gate: TargetRule = Field(
+        default="gain", description="what the target must show: `gain`, or `hold` for a stage that only prepares"
+    )
     config: dict[str, Any] = Field(default_factory=dict, description="the updater's own settings")
 
 

@@ -73,13 +73,11 @@ class Loop:
         if candidate is None:
             return incumbent
         report = self.evaluate(index, candidate)
-        decision = self.store.step(
-            index,
-            "decision",
-            "decision.json",
-            make=lambda path: write_json(path, gate(incumbent.report, report, anchor, self.config.gate)),
-            read=read_decision,
-        )
+
+        def decide(path: Path) -> None:
+            write_json(path, gate(incumbent.report, report, anchor, self.config.gate, rule=stage.gate))
+
+        decision = self.store.step(index, "decision", "decision.json", make=decide, read=read_decision)
         if decision.outcome == "invalid":
             raise HarnessError(decision.sentence, where=f"round {index}", remedy="Start a new run.")
         self.commit(index, decision, candidate.version if decision.promoted else incumbent.version)
