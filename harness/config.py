@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, SerializerFunctionWrapHandler, model_serializer
 
 from harness.errors import ConfigError
 from harness.gate import GateConfig, TargetRule
@@ -25,9 +25,17 @@ class GeneratorRef(Config):
 
 
 class Stage(Config):
-    """`[[stages]]`: rounds that are alike. Each samples, judges, updates, evaluates and is gated."""
+    """`[[stages]]`: rounds that are alike. Each samples, judges, updates, evaluates and is gated.
+
+    With `data` nothing is sampled and nothing judged, and the settings of both are left out of what is printed.
+    """
 
     updater: str = Field(description="what trains: a plugin name, see `harness plugins`")
+    data: str | None = Field(
+        default=None,
+        min_length=1,
+        description="rows to train on instead of sampling (.jsonl or .parquet), relative to the config file",
+    )
     generator: str = Field(
         default="policy", description="`policy` (what [generator] names) or another, such as `reference`"
     )
@@ -44,6 +52,19 @@ class Stage(Config):
         default="gain", description="what the target must show: `gain`, or `hold` for a stage that only prepares"
     )
     config: dict[str, Any] = Field(default_factory=dict, description="the updater's own settings")
+
+    @property
+    def unread(self) -> list[str]:
+        """Settings that were given and that a stage with `data` does not read."""
+        return sorted(self.model_fields_set & SAMPLING_SETTINGS) if self.data is not None else []
+
+    @model_serializer(mode="wrap")
+    def _without_unread(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        return {k: v for k, v in values.items() if self.data is None or k not in SAMPLING_SETTINGS}
+
+
+SAMPLING_SETTINGS = frozenset(("generator", "prompts", "n", "replay", "temperature", "max_tokens", "reward_weights"))
 
 
 class EvalConfig(Config):
@@ -82,7 +103,7 @@ class LoopConfig(Config):
         """What round `index` draws: (suite, how many prompts, how many earlier rounds took). None is the target."""
 
         def counts(stage: Stage) -> dict[str | None, int]:
-            return dict[str | None, int]([(None, stage.prompts), *stage.replay.items()])
+            return {} if stage.data is not None else dict([(None, stage.prompts), *stage.replay.items()])
 
         earlier = [counts(self.stage_of(i)) for i in range(1, index)]
         return [(n, count, sum(e.get(n, 0) for e in earlier)) for n, count in counts(self.stage_of(index)).items()]
