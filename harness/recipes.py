@@ -204,10 +204,7 @@ def _adapter(answers: Answers) -> Table:
 
 def _evaluation(answers: Answers) -> Iterator[Table]:
     if answers.strict:
-        why = (
-            "Holds answers to the schema or the tools. Off, so that the gate sees what the model has learnt itself;"
-            " on, if answers are to be held so in use as well."
-        )
+        why = "On, if answers are held to their schema or tools in use as well. Off, the gate sees the model alone."
         yield Table("[eval]", "How both policies are evaluated.", (Setting("constrained", True, why, off=True),))
 
 
@@ -253,7 +250,7 @@ def _demonstrations(answers: Answers) -> Table:
         return _stage(answers, "sft", why, data, config=config)
     settings = [
         Setting("generator", "reference", "The suite's gold answers; those that its judges reject are left out."),
-        Setting("prompts", size.demos),
+        Setting("prompts", size.demos, "At most what the suite has: beyond that they come round again."),
     ]
     if answers.suite != "general":
         replay = {"general": min(size.demos // 8, 128)}

@@ -110,7 +110,7 @@ def _data(kinds: Sequence[DataKind], files: Sequence[str]) -> dict[DataKind, str
         named = next((kind for kind in get_args(DataKind) if equals and kind == head), None)
         if named is None and len(data) != 1:
             remedy = f"Write KIND={text}, with a kind of {', '.join(KINDS)}."
-            raise ConfigError(f"of what kind is {text!r}?", where="--data", remedy=remedy)
+            raise ConfigError(f"{text!r} is of no one kind", where="--data", remedy=remedy)
         kind, file = (named, rest) if named else (next(iter(data)), text)
         if data.get(kind) is not None:
             raise ConfigError(f"two files of {kind}", where="--data", remedy="Put their rows into one.")
