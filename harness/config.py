@@ -24,6 +24,10 @@ class GeneratorRef(Config):
     config: dict[str, Any] = Field(default_factory=dict)
 
 
+SAMPLING_SETTINGS = frozenset(("generator", "prompts", "n", "replay", "temperature", "max_tokens", "reward_weights"))
+"""What of a stage is about sampling and judging."""
+
+
 class Stage(Config):
     """`[[stages]]`: rounds that are alike. Each samples, judges, updates, evaluates and is gated.
 
@@ -62,9 +66,6 @@ class Stage(Config):
     def _without_unread(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = serialize(self)
         return {k: v for k, v in values.items() if self.data is None or k not in SAMPLING_SETTINGS}
-
-
-SAMPLING_SETTINGS = frozenset(("generator", "prompts", "n", "replay", "temperature", "max_tokens", "reward_weights"))
 
 
 class EvalConfig(Config):

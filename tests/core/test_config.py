@@ -168,6 +168,16 @@ def test_what_does_not_go_with_rows_is_refused(with_rows: Path, setting: str, sa
         plan_loop(with_rows, sets=[setting])
 
 
+def test_a_held_out_question_is_known_however_its_tools_are_written(with_rows: Path, letters: Path) -> None:
+    function = {"name": "f", "parameters": {"type": "object"}}
+    item = {"id": "i", "prompt": "Call f.", "target": {"answers": ["f"]}, "tools": [function]}
+    (letters / "items.jsonl").write_text(json.dumps(item))
+    row = {"prompt": "Call f.", "completion": "f", "tools": [{"type": "function", "function": function}]}
+    (with_rows.parent / "rows.jsonl").write_text(json.dumps(row))
+    with pytest.raises(ConfigError, match="item 'i' asks what training prompt"):
+        plan_loop(with_rows)
+
+
 def test_a_suite_without_training_prompts_can_be_trained_for_with_rows(with_rows: Path, letters: Path) -> None:
     (letters / "train.jsonl").write_text("")
     assert plan_loop(with_rows).suites[0].train == ()
@@ -185,3 +195,9 @@ def test_rounds_know_their_stage_and_what_earlier_rounds_took() -> None:
     assert config.sources(2) == [(None, 10, 10), ("general", 3, 3)]
     assert config.sources(4) == [(None, 4, 24)]
     assert [config.stage_of(i).updater for i in (1, 2, 3, 4)] == ["sft", "sft", "group", "group"]
+
+
+def test_rows_of_a_file_take_none_of_the_suites_prompts() -> None:
+    stages = [{"updater": "sft", "data": "rows.jsonl"}, {"updater": "group", "prompts": 4}]
+    config = LoopConfig.model_validate({"suite": "s", "stages": stages})
+    assert config.sources(2) == [(None, 4, 0)]
