@@ -144,6 +144,8 @@ def recipe(answers: Answers) -> Recipe:
 
 
 def _require_fitting(answers: Answers) -> None:
+    if not answers.data:
+        raise ConfigError("nothing is at hand to train on", where="data", remedy="Name a kind with --data-kind.")
     for kind in FILES:
         if kind in answers.data and answers.data[kind] is None:
             raise ConfigError(f"no file of {kind} is named", where="data", remedy=f"Name it: --data {kind}=FILE.")

@@ -144,6 +144,7 @@ def test_any_name_is_written_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("answers", "says"),
     [
+        ({"goal": "chat", "data": {}}, "nothing is at hand"),
         ({"goal": "chat", "data": {"pairs": None}}, "no file of pairs is named.*--data pairs=FILE"),
         ({"goal": "domain", "data": {"text": None}}, "no file of text is named"),
         ({"goal": "chat", "data": {"prompts": "p.jsonl"}}, "prompts come with a suite"),
