@@ -32,7 +32,7 @@ def run_identity(config: LoopConfig, suites: Sequence[Suite], model: ModelRef, r
         "config": config.model_copy(update={"stages": stages}).model_dump(mode="json"),
         "data": {f"round {index}": file_digest(Path(data)) for index, data in rounds if data is not None},
         "model": model.fingerprint,
-        "suites": {s.name: _suite_identity(s, registry, config.eval) for s in suites},
+        "suites": {s.name: suite_identity(s, registry, config.eval) for s in suites},
         "components": {f"{kind} {name}": str(registry.get(kind, name).origin) for kind, name in sorted(named)},
         "harness": importlib.metadata.version(DISTRIBUTION),
     }
@@ -51,7 +51,7 @@ def named_objectives(config: Any) -> set[str]:
     return set().union(*map(named_objectives, config)) if isinstance(config, (list, tuple)) else set()
 
 
-def _suite_identity(suite: Suite, registry: Registry, config: EvalConfig) -> dict[str, Any]:
+def suite_identity(suite: Suite, registry: Registry, config: EvalConfig) -> dict[str, Any]:
     """Everything about a suite that a round's samples, rewards or decision depend on."""
     uses = [use for use in suite.judges if use.use in ("train", "both")]
     return {
