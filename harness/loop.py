@@ -25,6 +25,7 @@ from harness.protocols import Generator, RunContext, Suite
 from harness.records import read_decision, read_groups, read_report, write_groups, write_json
 from harness.sampler import Sampler, draw_groups
 from harness.store import RunStore
+from harness.training_data import file_digest, file_groups
 from harness.types import BASE_POLICY, AdapterCheckpoint, EvalReport, GateDecision, Group, Prompt, Sampling, ScoredGroup
 
 VALIDATION_PROMPTS = 32
@@ -70,21 +71,18 @@ class Loop:
             return self.stored(index) if self.store.incumbent_round(upto=index) == index else incumbent
         self.registry.notify("harness_round_started", run=self.store.folder.name, index=index, stage=stage.updater)
         self.context.progress.note(
-            f"round {index}/{self.config.rounds}: {stage.generator} -> {stage.updater}, "
-            f"{stage.prompts + sum(stage.replay.values())} prompts x {stage.n}, from {incumbent.version[:12]}"
+            f"round {index}/{self.config.rounds}: {described(stage)}, from {incumbent.version[:12]}"
         )
         groups = self.sample(index, stage, incumbent)
         candidate = self.update(index, stage, groups, incumbent)
         if candidate is None:
             return incumbent
         report = self.evaluate(index, candidate)
-        decision = self.store.step(
-            index,
-            "decision",
-            "decision.json",
-            make=lambda path: write_json(path, gate(incumbent.report, report, anchor, self.config.gate)),
-            read=read_decision,
-        )
+
+        def decide(path: Path) -> None:
+            write_json(path, gate(incumbent.report, report, anchor, self.config.gate, rule=stage.gate))
+
+        decision = self.store.step(index, "decision", "decision.json", make=decide, read=read_decision)
         if decision.outcome == "invalid":
             raise HarnessError(decision.sentence, where=f"round {index}", remedy="Start a new run.")
         self.commit(index, decision, candidate.version if decision.promoted else incumbent.version)
@@ -100,6 +98,8 @@ class Loop:
 
     def sample(self, index: int, stage: Stage, incumbent: Incumbent) -> list[ScoredGroup]:
         """Always from what is promoted. Completions are stored before they are judged: they are what costs."""
+        if stage.data is not None:
+            return self.read(index, stage.data)
         sources = [(self.suite(name), count, used) for name, count, used in self.config.sources(index)]
 
         def make(path: Path) -> Mapping[str, Any]:
@@ -128,6 +128,25 @@ class Loop:
             return reward_figures(scored)
 
         return self.store.step(index, "judge", "groups.parquet", make=judge, read=read_groups)
+
+    def read(self, index: int, data: str) -> list[ScoredGroup]:
+        """The rows of a file in place of what is sampled and judged: their rewards come with them."""
+
+        def make(path: Path) -> None:
+            if file_digest(Path(data)) != self.store.identity["data"][f"round {index}"]:
+                raise HarnessError(
+                    "it has changed since the run was started", where=data, remedy="Restore it, or start a new run."
+                )
+            write_groups(path, file_groups(Path(data), self.context))
+
+        groups = self.store.step(index, "sample", "completions.parquet", make=make, read=read_groups)
+
+        def keep(path: Path) -> Mapping[str, Any]:
+            write_groups(path, groups)
+            self.registry.notify("harness_groups_scored", run=self.store.folder.name, index=index, groups=groups)
+            return reward_figures(groups)
+
+        return self.store.step(index, "judge", "groups.parquet", make=keep, read=read_groups)
 
     def _draw(self, index: int, stage: Stage, generator: Generator, suite: Suite, count: int, used: int) -> list[Group]:
         sampling = Sampling(stage.temperature, max_tokens=stage.max_tokens or suite.sampling.max_tokens)
@@ -220,6 +239,13 @@ class Loop:
                 self.registry.notify(
                     "harness_round_finished", run=self.store.folder.name, index=index, decision=decision
                 )
+
+
+def described(stage: Stage) -> str:
+    """`policy -> group, 32 prompts x 8`, or `rows.jsonl -> sft`."""
+    if stage.data is not None:
+        return f"{Path(stage.data).name} -> {stage.updater}"
+    return f"{stage.generator} -> {stage.updater}, {stage.prompts + sum(stage.replay.values())} prompts x {stage.n}"
 
 
 def read_eval(path: Path) -> EvalReport:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from harness import assets
-from harness.api import named_objectives, require_fitting_objective
+from harness.api import require_fitting_objective
 from harness.checkpoints import open_checkpoint
 from harness.config import DEFAULTS, LauncherConfig, merge
 from harness.durable import fsync, fsync_tree, make_folder, write_text
 from harness.errors import ConfigError, StoreError
+from harness.identity import named_objectives
 from harness.launching import make_updater
 from harness.plugins import DISTRIBUTION, Registry, load_registry
 from harness.protocols import Progress, RunContext, SilentProgress

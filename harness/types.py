@@ -65,8 +65,12 @@ class Prompt:
 
     @property
     def question(self) -> str:
-        """Identity of what is asked, whatever answer is expected: a question must not be on both sides of a split."""
-        return digest([list(map(dict, self.messages)), self.tools])[:16]
+        """Identity of what is asked, whatever answer is expected: a question must not be on both sides of a split.
+
+        Tools are compared as values: their text may come from a suite or from another's file.
+        """
+        tools = [{"description": "", "parameters": {}, **tool} for tool in json.loads(self.tools or "[]")]
+        return digest([list(map(dict, self.messages)), tools])[:16]
 
 
 @dataclass(frozen=True, slots=True)
