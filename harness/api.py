@@ -113,7 +113,7 @@ def run_loop(
     )
     for number, stage in enumerate(plan.config.stages):  # refuses settings that only the updater itself understands
         registry.create("updater", stage.updater, stage.config, context, where=f"stages.{number}.config")
-    sampler = Sampler(lambda: _generator(plan.config.generator, registry, context))
+    sampler = Sampler(lambda: start_generator(plan.config.generator, registry, context))
     with store.lock(), closing(sampler):
         incumbent = Loop(plan.config, plan.suites, store, registry, context, sampler).run()
     if not finished:
@@ -159,7 +159,7 @@ def evaluate(
         suite_fingerprint(suite, registry, config)  # refuses bad settings before anything is fetched
     context = replace(context, model=assets.model(model, context.progress))
     checkpoint = open_checkpoint(adapter, base=context.require_model().fingerprint) if adapter else None
-    sampler = Sampler(lambda: _generator(_resolve_generator(generator or GeneratorRef()), registry, context))
+    sampler = Sampler(lambda: start_generator(_resolve_generator(generator or GeneratorRef()), registry, context))
     with closing(sampler):
         return evaluate_suites(
             loaded,
@@ -326,7 +326,7 @@ def _identity(config: LoopConfig, suites: Sequence[Suite], model: ModelRef, regi
     return {
         "config": config.model_dump(mode="json"),
         "model": model.fingerprint,
-        "suites": {s.name: _suite_identity(s, registry, config.eval) for s in suites},
+        "suites": {s.name: suite_identity(s, registry, config.eval) for s in suites},
         "components": {f"{kind} {name}": str(registry.get(kind, name).origin) for kind, name in sorted(named)},
         "harness": importlib.metadata.version(DISTRIBUTION),
     }
@@ -340,7 +340,7 @@ def named_objectives(config: Any) -> set[str]:
     return set().union(*map(named_objectives, config)) if isinstance(config, (list, tuple)) else set()
 
 
-def _suite_identity(suite: Suite, registry: Registry, config: EvalConfig) -> dict[str, Any]:
+def suite_identity(suite: Suite, registry: Registry, config: EvalConfig) -> dict[str, Any]:
     """Everything about a suite that a round's samples, rewards or decision depend on."""
     uses = [use for use in suite.judges if use.use in ("train", "both")]
     return {
@@ -356,7 +356,7 @@ def _content(prompt: Prompt) -> list[Any]:
     return [prompt.id, prompt.hash, dict(prompt.metadata)]
 
 
-def _generator(ref: GeneratorRef, registry: Registry, context: RunContext) -> Generator:
+def start_generator(ref: GeneratorRef, registry: Registry, context: RunContext) -> Generator:
     generator: Generator = registry.create("generator", ref.name, ref.config, context, where="[generator]")
     return generator
 
