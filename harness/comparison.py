@@ -35,6 +35,7 @@ from harness.types import AdapterCheckpoint, EvalReport, GateDecision
 class Candidate:
     """One adapter, how it was evaluated, and what the gate says. `updater` and `objective` are "" where not known."""
 
+    name: str
     path: Path
     version: str
     updater: str
@@ -103,7 +104,8 @@ def compare(
         seed=config.seed, adapter=config.adapter, progress=progress or SilentProgress(), components=registry
     )
     model = run_model(store, None, context.progress)
-    checkpoints = [open_checkpoint(Path(path), base=model.fingerprint) for path in adapters]
+    paths = list(dict.fromkeys(map(Path, adapters)))
+    checkpoints = [open_checkpoint(path, base=model.fingerprint) for path in paths]
     rounds = _versions_of_rounds(store)
     origins = [_trained_with(checkpoint, config, rounds) for checkpoint in checkpoints]
     _require_generator(store, config, registry)
@@ -118,8 +120,8 @@ def compare(
     if invalid := next((d for d in decisions if d.outcome == "invalid"), None):
         raise HarnessError(invalid.sentence, where=str(run), remedy="Compare within a run whose evaluations are whole.")
     candidates = tuple(
-        Candidate(c.path, c.version, *origin, reports[c.version], decision)
-        for c, origin, decision in zip(checkpoints, origins, decisions, strict=True)
+        Candidate(name, c.path, c.version, *origin, reports[c.version], decision)
+        for name, c, origin, decision in zip(_names(store, paths), checkpoints, origins, decisions, strict=True)
     )
     named = (config.suite, *config.beside)
     return Comparison(run, index, model.name, named, level, standing, incumbent, candidates)
@@ -237,6 +239,19 @@ def _versions_of_rounds(store: RunStore) -> dict[str, int]:
     """The run's own adapters that are evaluated, by version."""
     rounds = [index for index, step in sorted(store.entries) if step == "evaluate" and index > 0]
     return {store.load(index, "evaluate", read_eval).policy_version: index for index in rounds}
+
+
+def _names(store: RunStore, paths: Sequence[Path]) -> list[str]:
+    """`round 2` for the run's own, else as many last parts of the path as tell it from the others."""
+    own = {folder.resolve(): f"round {int(folder.parent.name)}" for folder in store.folder.glob("rounds/*/adapter")}
+    whole = [path.resolve() for path in paths]
+
+    def tail(path: Path) -> str:
+        parts = path.parts
+        shown = ("/".join(parts[-n:]) for n in range(1, len(parts)))
+        return next((t for t in shown if sum(f"/{p.as_posix()}".endswith(f"/{t}") for p in whole) == 1), str(path))
+
+    return [own.get(path) or tail(path) for path in whole]
 
 
 def _trained_with(checkpoint: AdapterCheckpoint, config: LoopConfig, rounds: Mapping[str, int]) -> tuple[str, str]:

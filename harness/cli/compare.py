@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -50,14 +51,16 @@ def compare_command(
 
 
 def _sentences(comparison: Comparison) -> list[str]:
-    seen: dict[str, Path] = {}
+    """What the gate says of each, what their number means, and what to do next."""
+    first: dict[str, str] = {}
     lines = []
     for candidate in comparison.candidates:
-        first = seen.setdefault(candidate.version, candidate.path)
-        twin = first is not candidate.path
-        said = f"the same adapter as {first}, evaluated once." if twin else candidate.decision.sentence
-        lines.append(f"{candidate.path}: {said}")
-    return [*lines, *_luck(comparison), _what_next(comparison)]
+        twin = first.setdefault(candidate.version, candidate.name)
+        said = candidate.decision.sentence
+        if twin != candidate.name:
+            said = f"the same adapter as {twin}, evaluated once."
+        lines.append(f"{candidate.name}: {said}")
+    return [*lines, *_luck(comparison), *_what_next(comparison)]
 
 
 def _luck(comparison: Comparison) -> list[str]:
@@ -66,20 +69,24 @@ def _luck(comparison: Comparison) -> list[str]:
     if count < 2:
         return []
     return [
-        f"{count} candidates at level {alpha:g} each: if none is good enough, the chance that at least one passes by luck "
-        f"is not {alpha:.1%} but up to {min(1.0, count * alpha):.1%}; --alpha {alpha / count:.3g} holds it to {alpha:.1%}."
+        f"{count} candidates at level {alpha:g} each: if none is good enough, the chance that at least one passes by "
+        f"luck is not {alpha:.1%} but up to {min(1.0, count * alpha):.1%}. "
+        f"--alpha {alpha / count:.3g} holds it to {alpha:.1%}."
     ]
 
 
-def _what_next(comparison: Comparison) -> str:
+def _what_next(comparison: Comparison) -> list[str]:
     best = comparison.best
     if best is None:
-        return "Nothing is promoted by comparing, and none of these would be."
-    suites = " ".join(f"--suite {suite}" for suite in comparison.suites)
-    return (
-        f"Nothing is promoted by comparing. Use the best: harness export {best.path} --model {comparison.model} "
-        f"--out DIR, or look closer: harness eval {suites} --model {comparison.model} --adapter {best.path}"
-    )
+        return ["Nothing is promoted by comparing, and none of these would be."]
+    suites = [word for suite in comparison.suites for word in ("--suite", suite)]
+    look = ["harness", "eval", *suites, "--model", comparison.model, "--adapter", str(best.path)]
+    use = ["harness", "export", str(best.path), "--model", comparison.model, "--out", "DIR"]
+    return [
+        f"Nothing is promoted by comparing. To look closer at {best.name} or to use it:",
+        f"  {shlex.join(look)}",
+        f"  {shlex.join(use)}",
+    ]
 
 
 def _as_json(comparison: Comparison) -> dict[str, Any]:
@@ -96,6 +103,7 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
         },
         "candidates": [
             {
+                "name": candidate.name,
                 "path": str(candidate.path),
                 "version": candidate.version,
                 "updater": candidate.updater,
@@ -105,5 +113,5 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
             }
             for candidate in comparison.candidates
         ],
-        "best": str(best.path) if best else None,
+        "best": best.name if best else None,
     }

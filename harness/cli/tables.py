@@ -93,7 +93,7 @@ def comparison_table(comparison: Comparison) -> str:
         means = {suite.suite: suite.mean for suite in candidate.report.suites}
         cells = [score_cell(means[name], checks_of(name, candidate.decision.checks)) for name in names]
         trained = f"{candidate.updater} {candidate.objective}".strip()
-        rows.append([str(candidate.path), trained or "not known", *cells, candidate.decision.outcome])
+        rows.append([candidate.name, trained or "not known", *cells, candidate.decision.outcome])
     title = f"{comparison.run.name}: candidates against what round {comparison.round} was sampled from"
     return table(["candidate", "trained with", *names, "outcome"], rows, title=title)
 
