@@ -23,6 +23,9 @@ from harness.training_data import file_groups, judged_rounds
 from harness.types import BASE_POLICY, AdapterCheckpoint, ScoredGroup, Update, digest
 
 LINEAGE = "training.json"
+RECORDED = set(
+    "updater config components adapter data rounds data_digest groups model parent seed version metrics harness".split()
+)
 
 
 @dataclass(frozen=True)
@@ -112,10 +115,11 @@ def read_training(checkpoint: AdapterCheckpoint) -> dict[str, Any] | None:
     remedy = "Restore the folder or train again."
     try:
         record: dict[str, Any] = json.loads(path.read_text())
-        version = record["version"]
-    except (ValueError, KeyError, TypeError) as error:
+        if missing := RECORDED - set(record):
+            raise ValueError(f"{', '.join(sorted(missing))} missing")
+    except (ValueError, TypeError) as error:
         raise StoreError(f"it is damaged ({error})", where=str(path), remedy=remedy) from None
-    if version != checkpoint.version:
+    if record["version"] != checkpoint.version:
         raise StoreError("it is the record of another adapter", where=str(path), remedy=remedy)
     return record
 
