@@ -49,7 +49,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Step:
-    """One training of the adapter. `round` is None for one that no loop made, and `outcome` where no gate has judged."""
+    """One training of the adapter. `round` is None for one that no loop made, `outcome` where no gate has judged."""
 
     round: int | None
     updater: str

@@ -59,9 +59,11 @@ def _summary(lineage: Lineage, format: str, settings: Mapping[str, Any]) -> str:
     trained = how.get(len(lineage.steps), f"trained in {len(lineage.steps)} steps")
     options = "".join(f", {key} {value}" for key, value in settings.items())
     license = lineage.license or "not known to the exporter: see the model itself"
+    outcome = lineage.steps[-1].outcome if lineage.steps else None
+    warning = f" The gate did not promote it: {outcome}." if outcome not in (None, "promoted") else ""
     return (
         f"`{lineage.model}`, {trained} with harness, exported as `{format}`{options}. "
-        f"Licence of the base model: {license}."
+        f"Licence of the base model: {license}.{warning}"
     )
 
 

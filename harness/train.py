@@ -23,9 +23,20 @@ from harness.training_data import file_groups, judged_rounds
 from harness.types import BASE_POLICY, AdapterCheckpoint, ScoredGroup, Update, digest
 
 LINEAGE = "training.json"
-RECORDED = set(
-    "updater config components adapter data rounds data_digest groups model parent seed version metrics harness".split()
-)
+READ = {
+    "adapter",
+    "components",
+    "config",
+    "data",
+    "groups",
+    "harness",
+    "metrics",
+    "model",
+    "parent",
+    "updater",
+    "version",
+}
+"""Its fields that are read back."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +126,7 @@ def read_training(checkpoint: AdapterCheckpoint) -> dict[str, Any] | None:
     remedy = "Restore the folder or train again."
     try:
         record: dict[str, Any] = json.loads(path.read_text())
-        if missing := RECORDED - set(record):
+        if missing := READ - set(record):
             raise ValueError(f"{', '.join(sorted(missing))} missing")
     except (ValueError, TypeError) as error:
         raise StoreError(f"it is damaged ({error})", where=str(path), remedy=remedy) from None

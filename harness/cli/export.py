@@ -35,7 +35,7 @@ def export_command(
     runs: Path,
     as_json: bool,
 ) -> int:
-    """Write a run's incumbent, or any adapter, as a folder that others load, with a model card that says how it was made.
+    """Write a run's incumbent, or any adapter, as a folder that others load, with a card that says how it was made.
 
     RUN_OR_ADAPTER is a run (name or folder) or the folder of an adapter.
     """
