@@ -50,12 +50,13 @@ def export_model(
     checkpoint, lineage, context = find(source, round, model, registry, context)
     exporter: Exporter = registry.create("exporter", format, settings, context, where="--set")
     assert isinstance(spec, ExporterSpec)
-    with written_aside(out) as draft, context.progress.task(f"export {format}"):
+    with written_aside(out) as draft, context.progress.task(f"export {format}", total=1) as advance:
         exporter.export(checkpoint, draft)
         card = model_card(lineage, name=out.resolve().name, format=format, library=spec.library, settings=settings)
         write_text(draft / "README.md", card)
         facts = {"format": format, "settings": settings, **asdict(lineage)}
         write_text(draft / "lineage.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        advance()
     return lineage
 
 

@@ -16,7 +16,7 @@ from harness.api import find_suite, named_objectives
 from harness.checkpoints import open_checkpoint
 from harness.config import LoopConfig
 from harness.errors import HarnessError
-from harness.loop import read_eval
+from harness.loop import derive_seed, read_eval
 from harness.plugins import DISTRIBUTION, Registry, validate
 from harness.protocols import ModelRef, RunContext
 from harness.records import read_decision, read_groups
@@ -63,13 +63,17 @@ class Step:
     parent: str
     version: str
     figures: Mapping[str, float]
+    seed: int
+    data_digest: str | None = None
+    """Of the groups, as an adapter's own record has it; those of a run are in the run's digest."""
     outcome: str | None = None
     sentence: str = ""
     results: tuple[Result, ...] = ()
 
     @property
-    def objective(self) -> str:
-        return " and ".join(sorted(named_objectives(self.config)))
+    def objectives(self) -> tuple[str, ...]:
+        """The one that its settings name, and those that are parts of it."""
+        return tuple(sorted(named_objectives(self.config)))
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,7 @@ def _round(store: RunStore, index: int, config: LoopConfig) -> Step:
         parent=_version(store, standing) if standing else BASE_POLICY,
         version=_version(store, index),
         figures={**store.entries[index, "judge"].data, **store.entries[index, "update"].data},
+        seed=derive_seed(config.seed, index),
         outcome=decision.outcome if decision else None,
         sentence=decision.sentence if decision else "",
         results=_results(store, index, standing) if decided else (),
@@ -183,17 +188,20 @@ def alone_lineage(version: str, model: ModelRef, record: Mapping[str, Any] | Non
     steps: tuple[Step, ...] = ()
     components: Mapping[str, str] = {}
     if record is not None:
+        rounds = "".join(f", round {index}" for index in record["rounds"])
         step = Step(
             round=None,
             updater=record["updater"],
             config=record["config"],
-            source=Path(record["data"]).name,
+            source=Path(record["data"]).name + rounds,
             prompts={},
             groups=record["groups"],
             completions=None,
             parent=record["parent"],
             version=version,
             figures=record["metrics"],
+            seed=record["seed"],
+            data_digest=record["data_digest"],
         )
         steps, components = (step,), record["components"]
     return Lineage(

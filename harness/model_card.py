@@ -44,14 +44,19 @@ def model_card(lineage: Lineage, *, name: str, format: str, library: str, settin
 
 
 def _front_matter(lineage: Lineage, library: str) -> str:
-    """JSON strings are YAML strings. A licence that is not known is left out, as is one that was never stated."""
-    trained = [word for step in lineage.steps for word in (step.updater, step.objective) if word]
-    tags = dict.fromkeys(["harness", *trained, *([] if library != "peft" else ["adapter"])])
-    lines = [f"base_model: {json.dumps(lineage.model)}", f"library_name: {json.dumps(library)}"]
+    """A licence that is not known is left out."""
+    trained = [word for step in lineage.steps for word in (step.updater, *step.objectives)]
+    tags = dict.fromkeys(["harness", *trained, *(["adapter"] if library == "peft" else [])])
+    lines = [f"base_model: {_yaml(lineage.model)}", f"library_name: {_yaml(library)}"]
     if lineage.license is not None:
-        lines.append(f"license: {json.dumps(lineage.license.lower())}")
-    lines += ["pipeline_tag: text-generation", "tags:", *(f"- {json.dumps(tag)}" for tag in tags)]
+        lines.append(f"license: {_yaml(lineage.license.lower())}")
+    lines += ["pipeline_tag: text-generation", "tags:", *(f"- {_yaml(tag)}" for tag in tags)]
     return "\n".join(["---", *lines, "---"])
+
+
+def _yaml(text: str) -> str:
+    """JSON strings are YAML strings."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _summary(lineage: Lineage, format: str, settings: Mapping[str, Any]) -> str:
@@ -89,13 +94,13 @@ def _training(lineage: Lineage) -> Iterable[str]:
     for number, step in enumerate(lineage.steps, start=1):
         yield f"### Step {number}: {_title(step)}"
         yield _material(step)
-        yield f"Settings: {_settings(step.config)}."
+        yield f"Settings: {_settings({**step.config, 'seed': step.seed})}."
         if step.figures:
             yield _table(["figure", "value"], [[key, f"{value:.6g}"] for key, value in sorted(step.figures.items())])
 
 
 def _title(step: Step) -> str:
-    trained = f"{step.updater} with {step.objective}" if step.objective else step.updater
+    trained = f"{step.updater} with {', '.join(step.objectives)}" if step.objectives else step.updater
     return trained if step.round is None else f"{trained} (round {step.round})"
 
 
@@ -106,6 +111,7 @@ def _material(step: Step) -> str:
     if step.round is None:
         source = f"groups of `{step.source}`"
     prompts = f" Prompts: {drawn}." if drawn else ""
+    prompts += f" Digest of the data: `{step.data_digest}`." if step.data_digest else ""
     return (
         f"Trained from {_policy(step.parent)} on {source}: {step.groups} groups{completions}.{prompts} "
         f"The result is adapter `{step.version[:12]}`."
@@ -130,7 +136,8 @@ def _evaluation(lineage: Lineage) -> Iterable[str]:
     level = "" if lineage.alpha is None else f" Each bound is one-sided, at {1 - lineage.alpha:.1%} confidence."
     yield (
         "Mean scores in percent before and after each step, on items that were not trained on, and the gate's estimate "
-        f"of the change with its bounds in points.{level}"
+        "of the change with its bounds in points, which is smoothed towards 0."
+        f"{level}"
     )
     for number, step in enumerate(lineage.steps, start=1):
         yield f"### Step {number}: {step.outcome or 'not evaluated by a gate'}"

@@ -114,6 +114,32 @@ def test_an_evaluation_equals_the_loops_and_is_made_once(
         harness.compare(here / "short", [store.round_folder(2) / "adapter"])
 
 
+def test_one_engine_for_all_and_an_interrupted_comparison_goes_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness import comparison
+
+    started, evaluated = [], []
+    start, evaluate = comparison.start_generator, comparison.evaluate_suites
+
+    def counted_start(*arguments: Any) -> Any:
+        started.append(arguments)
+        return start(*arguments)
+
+    def interrupted(*arguments: Any, policy_version: str, **named: Any) -> Any:
+        evaluated.append(policy_version)
+        if len(evaluated) == 2:
+            raise KeyboardInterrupt
+        return evaluate(*arguments, policy_version=policy_version, **named)
+
+    monkeypatch.setattr(comparison, "start_generator", counted_start)
+    monkeypatch.setattr(comparison, "evaluate_suites", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        harness.compare(here / "run", [here / "again", here / "bad"])
+    assert len(started) == 1
+    found = harness.compare(here / "run", [here / "again", here / "bad"]).candidates
+    again, bad = (candidate.version for candidate in found)
+    assert evaluated == [again, bad, bad]
+
+
 def test_a_kept_report_of_another_measurement_is_not_used(here: Path) -> None:
     run = here / "run"
     [candidate] = harness.compare(run, [here / "bad"]).candidates
