@@ -118,7 +118,7 @@ def run_loop(
     for number, stage in enumerate(plan.config.stages):  # refuses settings that only the updater itself understands
         where = f"stages.{number}.config"
         make_updater(registry, stage.updater, stage.config, context, plan.config.launcher, where=where)
-    sampler = Sampler(lambda: _generator(plan.config.generator, registry, context))
+    sampler = Sampler(lambda: start_generator(plan.config.generator, registry, context))
     with store.lock(), closing(sampler):
         incumbent = Loop(plan.config, plan.suites, store, registry, context, sampler).run()
     if not finished:
@@ -164,7 +164,7 @@ def evaluate(
         suite_fingerprint(suite, registry, config)  # refuses bad settings before anything is fetched
     context = replace(context, model=assets.model(model, context.progress))
     checkpoint = open_checkpoint(adapter, base=context.require_model().fingerprint) if adapter else None
-    sampler = Sampler(lambda: _generator(_resolve_generator(generator or GeneratorRef()), registry, context))
+    sampler = Sampler(lambda: start_generator(_resolve_generator(generator or GeneratorRef()), registry, context))
     with closing(sampler):
         return evaluate_suites(
             loaded,
@@ -350,7 +350,7 @@ def _is_deterministic(judge: str, registry: Registry) -> bool:
     return isinstance(spec, JudgeSpec) and spec.deterministic
 
 
-def _generator(ref: GeneratorRef, registry: Registry, context: RunContext) -> Generator:
+def start_generator(ref: GeneratorRef, registry: Registry, context: RunContext) -> Generator:
     generator: Generator = registry.create("generator", ref.name, ref.config, context, where="[generator]")
     return generator
 

@@ -16,7 +16,7 @@ from typing import Any
 from harness.checkpoints import open_checkpoint
 from harness.config import LoopConfig, Stage
 from harness.errors import HarnessError, UpdateError
-from harness.evaluation import evaluate_suites
+from harness.evaluation import SuiteResults, evaluate_suites
 from harness.gate import gate
 from harness.judging import seat_judges
 from harness.launching import make_updater
@@ -220,9 +220,7 @@ class Loop:
                 config=self.config.eval,
             )
             path.mkdir()
-            for name, groups in results.items():
-                write_groups(path / f"{slug(name)}.parquet", groups)
-            write_json(path / "report.json", report)
+            write_eval(path, report, results)
             self.registry.notify("harness_eval_finished", run=self.store.folder.name, index=index, report=report)
             means = {f"eval/{s.suite}": s.mean for s in report.suites if s.mean is not None}
             return {**means, **self.sampler.metrics}
@@ -246,6 +244,13 @@ def described(stage: Stage) -> str:
     if stage.data is not None:
         return f"{Path(stage.data).name} -> {stage.updater}"
     return f"{stage.generator} -> {stage.updater}, {stage.prompts + sum(stage.replay.values())} prompts x {stage.n}"
+
+
+def write_eval(path: Path, report: EvalReport, results: SuiteResults) -> None:
+    """The report and each suite's scored groups, into an empty folder."""
+    for name, groups in results.items():
+        write_groups(path / f"{slug(name)}.parquet", groups)
+    write_json(path / "report.json", report)
 
 
 def read_eval(path: Path) -> EvalReport:

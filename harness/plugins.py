@@ -23,7 +23,17 @@ from pydantic import ValidationError
 from harness import hookspecs
 from harness.errors import ConfigError, HarnessError, PluginError, did_you_mean
 from harness.protocols import Objective, RunContext
-from harness.specs import ComponentSpec, Config, Family, GeneratorSpec, JudgeSpec, ObjectiveSpec, SuiteSpec, UpdaterSpec
+from harness.specs import (
+    ComponentSpec,
+    Config,
+    ExporterSpec,
+    Family,
+    GeneratorSpec,
+    JudgeSpec,
+    ObjectiveSpec,
+    SuiteSpec,
+    UpdaterSpec,
+)
 
 DISTRIBUTION = "harness-align"
 BUILTINS = ("harness_plugins.plugin", "harness_judges.plugin", "harness_suites.plugin")
@@ -33,6 +43,7 @@ SPEC_OF_HOOK: Mapping[str, type[ComponentSpec[Any]]] = {
     "harness_register_objectives": ObjectiveSpec,
     "harness_register_updaters": UpdaterSpec,
     "harness_register_suites": SuiteSpec,
+    "harness_register_exporters": ExporterSpec,
 }
 KINDS = tuple(spec.kind for spec in SPEC_OF_HOOK.values())
 

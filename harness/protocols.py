@@ -186,6 +186,14 @@ class Updater(Protocol):
         ...
 
 
+class Exporter(Protocol):
+    """Writes an adapter in a form that others load. The model that it belongs to is in the context."""
+
+    def export(self, checkpoint: AdapterCheckpoint, out: Path) -> None:
+        """Fill the empty folder `out`. The model card (`README.md`) and `lineage.json` are added to it afterwards."""
+        ...
+
+
 @dataclass(frozen=True)
 class JudgeUse:
     """A judge within a suite: its settings, its weight in the reward, and what it is for."""

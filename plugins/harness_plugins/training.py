@@ -69,7 +69,8 @@ def train(
 ) -> Result:
     """Train `model` in place, one optimizer step per element of `steps`.
 
-    `temperature` is the one that log-probabilities are taken at. With `midway` a killed update goes on from its last checkpoint, to the same end.
+    `temperature` is the one that log-probabilities are taken at.
+    With `midway` a killed update goes on from its last checkpoint, to the same end.
     Raises HarnessError when there is nothing to train on, and UpdateError when a loss or a gradient is not finite or
     a gradient explodes; the model is then of no use.
     """
