@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import assets
+from harness.api import find_suite
 from harness.checkpoints import open_checkpoint
 from harness.config import LoopConfig
 from harness.errors import HarnessError
