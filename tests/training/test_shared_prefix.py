@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_training import FAMILIES, REFUSED, WINDOW, assert_same_gradients, gradients, tiny_model, tokens, with_lora
+from tiny_families import FAMILIES, REFUSED, WINDOW, tiny_model
+from tiny_training import assert_same_gradients, gradients, tokens, with_lora
 
 from harness_plugins.packing import TrainingCompletion, TrainingGroup, pack
 from harness_plugins.shared_prefix import attention_for, completion_logps, token_logps, why_not_shareable

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from tiny_training import scored_group, tiny_model
+from tiny_families import tiny_model
+from tiny_training import scored_group
 from transformers import AutoModelForCausalLM
 
 from harness.checkpoints import open_checkpoint
