@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness import chat
+from harness.demonstrations import demonstration
 from harness.errors import HarnessError
 from harness.protocols import RunContext
 from harness.specs import NoConfig
@@ -18,7 +19,7 @@ NAME = "reference"
 
 
 class ReferenceGenerator:
-    """One completion a prompt: `Prompt.reference` and the end-of-turn token. Nothing is sampled, so no log-probs."""
+    """One completion a prompt: its demonstration and the end-of-turn token. Nothing is sampled, so no log-probs."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
@@ -41,12 +42,9 @@ class ReferenceGenerator:
         pass
 
     def _group(self, prompt: Prompt, sampling: Sampling) -> Group:
-        if prompt.reference is None:
-            raise HarnessError(
-                "no gold answer", where=f"prompt {prompt.id}", remedy="Add a `reference` or leave the prompt out."
-            )
-        ids = tuple(chat.encode_completion(self._tokenizer, prompt.reference))
-        completion = Completion(prompt.reference, ids)
+        text = demonstration(self._tokenizer, prompt)
+        ids = tuple(chat.encode_completion(self._tokenizer, text))
+        completion = Completion(text, ids)
         return Group(prompt, tuple(chat.render(self._tokenizer, prompt)), (completion,), NAME, sampling, NAME)
 
 
