@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
+from harness.protocols import ModelRef
 from harness_plugins.shared_prefix import attention_for
 
 VOCABULARY = 211
@@ -73,3 +75,14 @@ def tiny_model(family: str = "llama") -> Any:
     config = {**FAMILIES, **REFUSED}[family]()
     attention = attention_for(config)
     return transformers.AutoModelForCausalLM.from_config(config, attn_implementation=attention, dtype=torch.float32)
+
+
+def save_with_tokenizer(family: str, tokenizer: Any, folder: Path) -> ModelRef:
+    """A model folder of the family whose vocabulary is the tokenizer's."""
+    config = {**FAMILIES, **REFUSED}[family]()
+    config.vocab_size, config.max_position_embeddings = len(tokenizer), 2048
+    config.bos_token_id, config.eos_token_id, config.pad_token_id = None, tokenizer.eos_token_id, tokenizer.pad_token_id
+    torch.manual_seed(0)
+    transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return ModelRef(family, folder, "f" * 64)

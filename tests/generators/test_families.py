@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_families import FAMILIES, REFUSED, WINDOW
+from tiny_families import FAMILIES, REFUSED, WINDOW, save_with_tokenizer
 from tiny_llama import ask, byte_tokenizer, teacher_forced
 from transformers import AutoModelForCausalLM
 
-from harness.protocols import ModelRef, RunContext, SilentProgress
+from harness.protocols import RunContext, SilentProgress
 from harness.types import Sampling
 from harness_plugins.configs_generators import TransformersConfig
 from harness_plugins.generators.decoding import why_not_cached
@@ -29,21 +29,9 @@ class Notes(SilentProgress):
         self.notes.append(text)
 
 
-def save(family: str, folder: Path) -> ModelRef:
-    """A model folder of the family, with the byte tokenizer."""
-    tokenizer = byte_tokenizer()
-    config = {**FAMILIES, **REFUSED}[family]()
-    config.vocab_size = len(tokenizer)
-    config.bos_token_id, config.eos_token_id, config.pad_token_id = None, tokenizer.eos_token_id, tokenizer.pad_token_id
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return ModelRef(family, folder, "f" * 64)
-
-
 @pytest.mark.parametrize("family", [*FAMILIES, *REFUSED])
 def test_greedy_equals_generate_and_log_probs_those_of_a_plain_forward(family: str, tmp_path: Path) -> None:
-    reference, progress = save(family, tmp_path), Notes()
+    reference, progress = save_with_tokenizer(family, byte_tokenizer(), tmp_path), Notes()
     context = RunContext(model=reference, progress=progress)
     # Batches of 4 mix prompts of different lengths, and rows that end leave the cache.
     generator = create_transformers(TransformersConfig(dtype="float32", device="cpu", batch_size=4), context)
