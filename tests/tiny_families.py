@@ -80,7 +80,9 @@ def tiny_model(family: str = "llama") -> Any:
 def save_with_tokenizer(family: str, tokenizer: Any, folder: Path) -> ModelRef:
     """A model folder of the family whose vocabulary is the tokenizer's."""
     config = {**FAMILIES, **REFUSED}[family]()
-    config.vocab_size, config.max_position_embeddings = len(tokenizer), 2048
+    config.vocab_size = len(tokenizer)
+    if hasattr(config, "max_position_embeddings"):
+        config.max_position_embeddings = 2048
     config.bos_token_id, config.eos_token_id, config.pad_token_id = None, tokenizer.eos_token_id, tokenizer.pad_token_id
     torch.manual_seed(0)
     transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)

@@ -21,7 +21,6 @@ ROW_MULTIPLE, SCORED_MULTIPLE = 64, 32
 LOGITS_CHUNK = 128
 """Positions whose fp32 log-softmax is held at a time: 25 MB for a vocabulary of 49k."""
 
-
 FULL, SLIDING = "full_attention", "sliding_attention"
 
 MASK_PER_LAYER_TYPE = frozenset({"gemma2", "gemma3_text", "qwen2", "qwen3", "smollm3"})
@@ -127,16 +126,16 @@ def pad(layout: Layout) -> None:
 
 def scored_logits(model: Any, layout: Layout, scored_S: Tensor) -> Tensor:
     """`logits_S_V` at the scored positions of a row."""
+    device = scored_S.device
     inputs = {
-        "input_ids": torch.tensor([layout.token_ids_T], device=scored_S.device),
-        "position_ids": torch.tensor([layout.position_ids_T], device=scored_S.device),
-        "attention_mask": attention_mask(model, layout, scored_S.device),
+        "position_ids": torch.tensor([layout.position_ids_T], device=device),
+        "attention_mask": attention_mask(model, layout, device),
         "logits_to_keep": scored_S,
-        "use_cache": False,
     }
     # A model that takes less than this is given one completion a row, which needs neither positions nor a mask.
-    known = parameters(model)
-    logits: Tensor = model(**{name: value for name, value in inputs.items() if name in known}).logits[0]
+    known = {name: value for name, value in inputs.items() if name in parameters(model)}
+    ids_1_T = torch.tensor([layout.token_ids_T], device=device)
+    logits: Tensor = model(input_ids=ids_1_T, use_cache=False, **known).logits[0]
     return logits if "logits_to_keep" in known else logits[scored_S]
 
 
