@@ -51,6 +51,22 @@ def test_equals_the_plain_forward(family: str, budget: int) -> None:
     assert_same_gradients(gradients(model), expected_gradients, 1e-5)
 
 
+@pytest.mark.parametrize("family", ["llama_multi_query", "qwen2_sliding", "mistral_sliding", "gpt2"])
+def test_eager_attention_takes_the_same_masks(family: str) -> None:
+    model = tiny_model(family).eval()
+    model.set_attn_implementation("eager")
+    assert why_not_shareable(model) == ""
+    (row,) = pack(GROUPS, max_tokens=500)
+    with torch.no_grad():
+        logps_N_T, mask_N_T = completion_logps(model, row)
+    of_completion = iter(zip(logps_N_T, mask_N_T, strict=True))
+    for group in row.groups:
+        for completion in group.completions:
+            logps_T, mask_T = next(of_completion)
+            expected = plain_logps(model, group.prompt_token_ids, completion.token_ids, 1.0)
+            torch.testing.assert_close(logps_T[mask_T], expected, atol=1e-5, rtol=0)
+
+
 def test_sharing_costs_the_prompt_once() -> None:
     group = TrainingGroup(tokens(200, 1), tuple(TrainingCompletion(tokens(40, i)) for i in range(8)))
     shared, plain = pack([group], max_tokens=1024), pack([group], max_tokens=0)
