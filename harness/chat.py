@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from harness.chat_template import apply, chat_of
 from harness.errors import AssetError, HarnessError
-from harness.tools import render_tools
+from harness.tools import CALL_MARKS, answer_schema
 from harness.types import Prompt, Sampling
 
 if TYPE_CHECKING:
@@ -43,56 +44,14 @@ def render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
     """Token ids of the chat with its tools, up to and including the header of the answer. A prompt without messages
     stands before a document: it is the token that documents start with.
 
-    A chat template that knows tools is given them; for any other, `harness.tools.render_tools` writes them into the
-    system message. Raises HarnessError when there is no template or it refuses the chat.
+    Raises HarnessError when there is no chat template or it refuses the chat.
     """
-    import jinja2
-
     if not prompt.messages:
         return [_document_start(tokenizer)]
-    messages = [dict(message) for message in prompt.messages]
-    tools = json.loads(prompt.tools) if prompt.tools else None
-    if tools and not _knows_tools(tokenizer):
-        messages, tools = _with_tools_as_text(messages, prompt), None
-    wrapped = [{"type": "function", "function": tool} for tool in tools] if tools else None
-    _template(tokenizer, has_tools=wrapped is not None)
-    try:
-        ids = tokenizer.apply_chat_template(
-            messages,
-            tools=wrapped,  # type: ignore[arg-type]
-            add_generation_prompt=True,
-            return_dict=False,
-        )
-        return cast("list[int]", ids)
-    except (jinja2.TemplateError, TypeError, KeyError) as error:
-        raise HarnessError(
-            f"the model's chat template refuses this chat ({error})",
-            where=f"prompt {prompt.id}",
-            remedy="Use roles and an order of messages that the model was trained with.",
-        ) from None
-
-
-def _with_tools_as_text(messages: list[dict[str, Any]], prompt: Prompt) -> list[dict[str, Any]]:
-    text = render_tools(prompt.tools)
-    if not messages or messages[0]["role"] != "system":
-        return [{"role": "system", "content": text}, *messages]
-    return [{**messages[0], "content": f"{text}\n\n{messages[0]['content']}"}, *messages[1:]]
-
-
-def _template(tokenizer: PreTrainedTokenizerBase, *, has_tools: bool) -> str:
-    """Source of the chat template that applies (a tokenizer may carry a second one for tools)."""
-    try:
-        return tokenizer.get_chat_template(tools=[{}] if has_tools else None)
-    except ValueError:
-        raise HarnessError(
-            "the tokenizer has no chat template",
-            where=str(tokenizer.name_or_path),
-            remedy="Use an instruct model, or put a chat_template.jinja into the model folder.",
-        ) from None
-
-
-def _knows_tools(tokenizer: PreTrainedTokenizerBase) -> bool:
-    return "tools" in _template(tokenizer, has_tools=True)
+    messages, options = chat_of(tokenizer, prompt)
+    where = f"prompt {prompt.id}"
+    ids = apply(tokenizer, messages, where=where, add_generation_prompt=True, return_dict=False, **options)
+    return cast("list[int]", ids)
 
 
 # ---------------------------------------------------------------- completions
@@ -124,8 +83,21 @@ def _document_end(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    """Text of an answer, without special tokens."""
-    return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    """Text of an answer, without special tokens except those that mark a call (Mistral, Llama 3)."""
+    marks = {i: t.content for i, t in tokenizer.added_tokens_decoder.items() if t.special and t.content in CALL_MARKS}
+    pieces: list[list[int]] = [[]]
+    text = ""
+    for token in ids:
+        if token in marks:
+            text += _decode(tokenizer, pieces.pop()) + marks[token]
+            pieces.append([])
+        else:
+            pieces[-1].append(token)
+    return text + _decode(tokenizer, pieces.pop())
+
+
+def _decode(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+    return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
 def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -136,8 +108,7 @@ def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """
     mark = "end of turn mark"
     chat = [{"role": "user", "content": "q"}, {"role": "assistant", "content": mark}]
-    _template(tokenizer, has_tools=False)
-    rendered = str(tokenizer.apply_chat_template(chat, tokenize=False))
+    rendered = str(apply(tokenizer, chat, tokenize=False))
     tail = tokenizer.encode(rendered.rpartition(mark)[2].lstrip(), add_special_tokens=False)
     special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
     if tail and tail[0] in special:
@@ -178,8 +149,6 @@ def completion_budget(prompt: Prompt, prompt_tokens: int, sampling: Sampling, co
 
 def constraint_schema(prompt: Prompt) -> Mapping[str, Any]:
     """The JSON Schema that a constrained answer must satisfy. Raises HarnessError when the prompt implies none."""
-    from harness.tools import answer_schema
-
     if prompt.schema:
         return dict(json.loads(prompt.schema))
     if prompt.tools:

@@ -158,6 +158,8 @@ class SequenceBatch:
     """Indices (chosen, rejected) into the N completions, one row for each of the micro-batch's M pairs."""
     desirable_N: Tensor | None = None
     """True where a completion is good by itself, False where it is bad."""
+    rewards_N: Tensor | None = None
+    """What a reward model gives each completion; the log-probs are then empty, [N, 0]."""
     baseline: float = 0.0
     """What an unpaired objective compares log-ratios with, in nats, taken over the whole step before any gradient."""
 

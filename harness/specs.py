@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from harness.protocols import Exporter, Generator, Judge, Objective, RunContext, Suite, Updater
+from harness.types import CheckpointKind
 
 C = TypeVar("C")
 
@@ -52,9 +53,10 @@ class JudgeSpec(ComponentSpec[Judge]):
     deterministic: bool = False
 
 
-Family = Literal["sft", "preference", "unpaired", "group"]
+Family = Literal["sft", "preference", "unpaired", "group", "reward"]
 """Which data a loss reads: `sft` completions to be learnt, `preference` pairs of a chosen and a rejected one,
-`unpaired` completions that are good or bad by themselves, `group` completions with advantages."""
+`unpaired` completions that are good or bad by themselves, `group` completions with advantages, `reward` pairs of
+completions with a scalar that a reward model gives each."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,14 @@ class ObjectiveSpec(ComponentSpec[Objective]):
 
 @dataclass(frozen=True)
 class UpdaterSpec(ComponentSpec[Updater]):
-    """`family` is that of the objectives it can use (its setting `objective`); None if it has no such setting."""
+    """`family` is that of the objectives it can use (its setting `objective`); None if it has no such setting.
+
+    `makes` is what its checkpoints are: only a policy can be a round's candidate.
+    """
 
     kind: ClassVar[str] = "updater"
     family: Family | None = None
+    makes: CheckpointKind = "policy"
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,15 @@ import peft
 import torch
 import transformers
 from peft.tuners.tuners_utils import BaseTunerLayer
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from harness.checkpoints import seal_checkpoint
 from harness.errors import AssetError, ConfigError, HarnessError, did_you_mean
 from harness.protocols import ModelRef
-from harness.types import AdapterCheckpoint, Probe
+from harness.types import AdapterCheckpoint, CheckpointKind, Probe
 from harness_plugins.adalora import PLANNED_LATER
-from harness_plugins.shared_prefix import token_logps
+from harness_plugins.shared_prefix import attention_for, token_logps
 from harness_plugins.weights import KINDS, choose_weights, load_weights, save_weights, saved_settings, trains_weights
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -47,16 +47,18 @@ def quiet() -> Iterator[None]:
 
 
 def load_base(path: Path, dtype: str, *, quantization: str = "", device: Any = "cpu") -> Any:
-    """The model in that folder, with SDPA attention. Raises AssetError when it cannot be loaded.
+    """The model in that folder, with an attention that computes what it was trained with.
 
+    Raises AssetError when it cannot be loaded.
     `quantization="nf4"` holds its linear layers in 4 bits with double quantization, and computes in `dtype` (QLoRA,
     arXiv:2305.14314, section 3). Raises ConfigError where bitsandbytes is missing.
     """
-    options: dict[str, Any] = {"dtype": DTYPES[dtype], "attn_implementation": "sdpa", "local_files_only": True}
+    options: dict[str, Any] = {"dtype": DTYPES[dtype], "local_files_only": True}
     if quantization:
         options |= {"quantization_config": _nf4(DTYPES[dtype]), "device_map": {"": device}}
     try:
         with quiet():
+            options["attn_implementation"] = attention_for(AutoConfig.from_pretrained(path, local_files_only=True))
             model = AutoModelForCausalLM.from_pretrained(path, **options)
     except (OSError, ValueError) as error:
         raise AssetError(f"the model cannot be loaded ({error})", where=str(path)) from error
@@ -200,7 +202,13 @@ def train_mode(model: torch.nn.Module) -> None:
 
 
 def save_adapter(
-    model: Any, out: Path, *, base: str, probe_token_ids: Sequence[int] | None, quantization: str = ""
+    model: Any,
+    out: Path,
+    *,
+    base: str,
+    probe_token_ids: Sequence[int] | None,
+    quantization: str = "",
+    kind: CheckpointKind = "policy",
 ) -> AdapterCheckpoint:
     """Write and seal the adapter, with the model's view of `probe_token_ids` as its probe."""
     if isinstance(model, peft.PeftModel):
@@ -211,7 +219,7 @@ def save_adapter(
         everything = all(p.requires_grad for p in model.parameters())
         save_weights(model, out, {"peft_type": "FULL" if everything else "BITFIT"})
     seen = probe(model, probe_token_ids) if probe_token_ids else None
-    return seal_checkpoint(out, base=base, probe=seen, quantization=quantization)
+    return seal_checkpoint(out, base=base, probe=seen, quantization=quantization, kind=kind)
 
 
 def _make_canonical(file: Path) -> None:

@@ -99,6 +99,14 @@ class MixtureConfig(Config):
         return parts
 
 
+class BradleyTerryConfig(Config):
+    """A reward model's loss on pairs."""
+
+    center_coef: NonNegativeFloat = 0.0
+    """Weight of the square of the sum of a pair's rewards, which holds them around 0; the paper that proposes it takes
+    0.01."""
+
+
 # ---------------------------------------------------------------- single completions
 
 

@@ -118,6 +118,22 @@ class PreferenceConfig(TrainingConfig):
     `parent` where the objective needs a reference and `none` where it does not."""
 
 
+class RewardModelConfig(TrainingConfig):
+    """A reward model: the base with a scalar head, trained on pairs, to be used by the judge `reward_model`."""
+
+    early_stopping: Literal["none", "loss"] = "none"
+    """Whether the loss on held-out prompts decides when to stop, and which weights are kept."""
+    objective: str = "bradley_terry"
+    objective_config: dict[str, Any] = Field(default_factory=dict)
+    learning_rate: PositiveFloat = 1e-4
+    pairs: Literal["best_worst", "all"] = "all"
+    """Which completions of a group are compared: the best with the worst, or every two with different rewards."""
+    min_margin: float = Field(default=0.0, ge=0, le=1)
+    """A pair's rewards differ by at least this."""
+    groups_per_step: PositiveInt = 8
+    """Prompts per optimizer step."""
+
+
 def _threshold(value: Any) -> float | str:
     if value == "mean":
         return "mean"

@@ -14,15 +14,14 @@ import torch
 from harness.errors import ConfigError, UpdateError
 from harness.protocols import RunContext
 from harness.types import AdapterCheckpoint, Update
-from harness_plugins.adapters import load_base, save_adapter, start_adapter
+from harness_plugins.adapters import load_base, start_adapter
 from harness_plugins.baselines import step_baseline
 from harness_plugins.configs_training import TrainingConfig
 from harness_plugins.early_stopping import EarlyStopping
 from harness_plugins.memory import release
 from harness_plugins.packing import TrainingGroup, TrainingStep, hold_out, within
 from harness_plugins.processes import processes
-from harness_plugins.shared_prefix import why_not_shareable
-from harness_plugins.training import Midway, sequence_batch, train
+from harness_plugins.training import Midway, train
 from harness_plugins.updating import AdapterUpdater, Pass, Selection
 from harness_plugins.weights import saved_settings, trains_weights
 
@@ -32,9 +31,9 @@ def fit(
 ) -> Update:
     """Train the parent adapter, or a new one, on the selection, and seal it in `out`."""
     context, config = updater.context, updater.config
-    model = open_trainable(context, config, parent=parent, seed=seed)
+    model = updater.open(parent=parent, seed=seed)
     try:
-        reason = why_not_shareable(model)
+        reason = updater.why_not_shareable(model)
         if reason:
             context.progress.note(f"each completion is computed with a prompt of its own, because {reason}")
         how = Pass(parent, selection.temperature, 0 if reason else config.max_tokens_per_row)
@@ -48,6 +47,7 @@ def fit(
             steps,
             updater.objective,
             config,
+            batch_of=updater.batch,
             temperature=selection.temperature,
             seed=seed,
             progress=context.progress,
@@ -56,7 +56,7 @@ def fit(
         )
         if trained.gathered is not None:
             del model
-            model = open_trainable(context, config, parent=parent, seed=seed)
+            model = updater.open(parent=parent, seed=seed)
             put_in(model, trained.gathered)
         if not processes().is_main_process:
             return Update(AdapterCheckpoint(out, "", ""), trained.metrics)  # the first process has it
@@ -66,7 +66,8 @@ def fit(
                 where="update",
                 remedy="Take more optimizer steps, a shorter warm-up or a higher learning rate.",
             )
-        checkpoint = seal(updater, model, out, selection.probe_token_ids)
+        out.mkdir(parents=True, exist_ok=True)
+        checkpoint = updater.seal(model, out, selection.probe_token_ids)
     finally:
         del model  # the sampler needs the memory next
         release()
@@ -176,7 +177,7 @@ def early_stopping(
 
         def measure(model: Any) -> float:
             with tempfile.TemporaryDirectory() as folder:
-                return 1 - score(seal(updater, model, Path(folder), selection.probe_token_ids))
+                return 1 - score(updater.seal(model, Path(folder), selection.probe_token_ids))
 
     return EarlyStopping(measure, name, config.eval_steps, config.patience)
 
@@ -188,7 +189,7 @@ def loss_on(updater: AdapterUpdater, model: Any, step: TrainingStep, temperature
     baseline = step_baseline(updater.objective, model, step, temperature)
     losses = []
     for row in step.rows:
-        batch = sequence_batch(model, row, step.totals, temperature, baseline=baseline)
+        batch = updater.batch(model, row, step.totals, temperature, baseline=baseline)
         losses.append(updater.objective(batch).loss.item())
     return sum(losses)
 
@@ -199,13 +200,6 @@ def put_in(model: Any, gathered: Mapping[str, torch.Tensor]) -> None:
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and gathered:
             parameter.copy_(gathered[name])
-
-
-def seal(updater: AdapterUpdater, model: Any, out: Path, probe_token_ids: Sequence[int]) -> AdapterCheckpoint:
-    out.mkdir(parents=True, exist_ok=True)
-    quantization = "" if updater.config.quantization == "none" else updater.config.quantization
-    base = updater.context.require_model().fingerprint
-    return save_adapter(model, out, base=base, probe_token_ids=probe_token_ids, quantization=quantization)
 
 
 def trainable(model: torch.nn.Module) -> Iterator[torch.nn.Parameter]:

@@ -12,6 +12,7 @@ from harness.specs import Config, ExporterSpec, GeneratorSpec, NoConfig, Objecti
 from harness_plugins.configs_generators import ScriptedConfig, TransformersConfig, VllmConfig
 from harness_plugins.configs_objectives import (
     BetaConfig,
+    BradleyTerryConfig,
     CispoConfig,
     ClippedConfig,
     CpoConfig,
@@ -26,7 +27,14 @@ from harness_plugins.configs_objectives import (
     RobustDpoConfig,
     SimpoConfig,
 )
-from harness_plugins.configs_training import CptConfig, GroupConfig, PreferenceConfig, SftConfig, UnpairedConfig
+from harness_plugins.configs_training import (
+    CptConfig,
+    GroupConfig,
+    PreferenceConfig,
+    RewardModelConfig,
+    SftConfig,
+    UnpairedConfig,
+)
 from harness_plugins.exporters import AdapterExporter, MergedConfig, MergedExporter
 
 
@@ -66,6 +74,13 @@ def harness_register_objectives() -> Iterable[ObjectiveSpec]:
         _unpaired_objective("kto", "Prospect theory: gains and losses against the KL", "kto", "Kto"),
         _unpaired_objective("apo_zero_unpaired", "KTO with a reference point of 0", "kto", "ApoZeroUnpaired"),
         _unpaired_objective("bco", "The reward as a classifier of good and bad", "bco", "Bco"),
+        ObjectiveSpec(
+            "bradley_terry",
+            "Reward models: the chosen's reward above the rejected's",
+            _objective("bradley_terry", "BradleyTerry"),
+            BradleyTerryConfig,
+            family="reward",
+        ),
         ObjectiveSpec("grpo", "Clipped surrogate, mean per completion", _objective("grpo", "Grpo"), ClippedConfig),
         ObjectiveSpec("dr_grpo", "GRPO without its length bias", _objective("grpo", "DrGrpo"), ClippedConfig),
         ObjectiveSpec("dapo", "GRPO by token, higher upper clip", _objective("grpo", "Dapo"), DapoConfig),
@@ -86,6 +101,14 @@ def harness_register_updaters() -> Iterable[UpdaterSpec]:
         UpdaterSpec("preference", "DPO and its family, on pairs", _preferences, PreferenceConfig, family="preference"),
         UpdaterSpec("unpaired", "KTO and its family, on single verdicts", _unpaired, UnpairedConfig, family="unpaired"),
         UpdaterSpec("group", "Group-relative reinforcement learning", _group, GroupConfig, family="group"),
+        UpdaterSpec(
+            "reward_model",
+            "A scalar head on pairs, for the judge reward_model",
+            _reward_model,
+            RewardModelConfig,
+            family="reward",
+            makes="reward_model",
+        ),
     ]
 
 
@@ -170,6 +193,12 @@ def _unpaired(config: UnpairedConfig, context: RunContext) -> Updater:
     from harness_plugins.unpaired import UnpairedUpdater
 
     return UnpairedUpdater(config, context)
+
+
+def _reward_model(config: RewardModelConfig, context: RunContext) -> Updater:
+    from harness_plugins.reward_model import RewardModelUpdater
+
+    return RewardModelUpdater(config, context)
 
 
 def _group(config: GroupConfig, context: RunContext) -> Updater:

@@ -10,7 +10,7 @@ from harness.errors import ConfigError, UpdateError
 from harness.pairs import preference_pairs
 from harness.protocols import Objective, RunContext
 from harness.types import ScoredGroup
-from harness_plugins.configs_training import PreferenceConfig
+from harness_plugins.configs_training import PreferenceConfig, RewardModelConfig
 from harness_plugins.packing import TrainingCompletion, TrainingGroup
 from harness_plugins.updating import AdapterUpdater, Pass, Selection
 
@@ -25,25 +25,7 @@ class PreferenceUpdater(AdapterUpdater):
         self.reference = resolve_reference(config, needs=getattr(self.objective, "needs_reference", True))
 
     def select(self, groups: Sequence[ScoredGroup]) -> Selection:
-        found = build_pairs(groups, self.config)
-        if not found.groups:
-            raise UpdateError(
-                f"none of {len(groups)} groups holds two completions to prefer one of",
-                where="preference",
-                remedy="Sample more completions a prompt, lower min_margin, or use finer rewards.",
-            )
-        first = found.groups[0]
-        return Selection(
-            found.groups,
-            {
-                "update/groups": float(len(groups)),
-                "update/groups_without_pair": float(len(groups) - len(found.groups)),
-                "update/pairs": float(sum(len(group.pairs) for group in found.groups)),
-                "update/unscored": float(found.unscored),
-                "update/empty": float(found.empty),
-            },
-            first.prompt_token_ids + first.completions[first.pairs[0][0]].token_ids,
-        )
+        return select_pairs(groups, self.config, where=self.name)
 
     def prepare(self, model: Any, groups: Sequence[TrainingGroup], how: Pass) -> list[TrainingGroup]:
         from harness_plugins.reference import with_reference
@@ -59,6 +41,31 @@ class PreferenceUpdater(AdapterUpdater):
         )
 
 
+def select_pairs(
+    groups: Sequence[ScoredGroup], config: PreferenceConfig | RewardModelConfig, *, where: str
+) -> Selection:
+    """The groups with their pairs. Raises UpdateError when there is none."""
+    found = build_pairs(groups, config)
+    if not found.groups:
+        raise UpdateError(
+            f"none of {len(groups)} groups holds two completions to prefer one of",
+            where=where,
+            remedy="Sample more completions a prompt, lower min_margin, or use finer rewards.",
+        )
+    first = found.groups[0]
+    return Selection(
+        found.groups,
+        {
+            "update/groups": float(len(groups)),
+            "update/groups_without_pair": float(len(groups) - len(found.groups)),
+            "update/pairs": float(sum(len(group.pairs) for group in found.groups)),
+            "update/unscored": float(found.unscored),
+            "update/empty": float(found.empty),
+        },
+        first.prompt_token_ids + first.completions[first.pairs[0][0]].token_ids,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Pairs:
     """What is trained on, and how many completions could not be in a pair and why."""
@@ -68,7 +75,7 @@ class Pairs:
     empty: int
 
 
-def build_pairs(groups: Sequence[ScoredGroup], config: PreferenceConfig) -> Pairs:
+def build_pairs(groups: Sequence[ScoredGroup], config: PreferenceConfig | RewardModelConfig) -> Pairs:
     """The groups that hold a pair, with the completions of their pairs only.
 
     Equal completions make no pair, and one that was cut off is never chosen: to learn it would be to learn not to end.

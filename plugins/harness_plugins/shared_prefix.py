@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from harness_plugins.packing import Layout, Row, lay_out
 
@@ -20,12 +21,36 @@ ROW_MULTIPLE, SCORED_MULTIPLE = 64, 32
 LOGITS_CHUNK = 128
 """Positions whose fp32 log-softmax is held at a time: 25 MB for a vocabulary of 49k."""
 
+FULL, SLIDING = "full_attention", "sliding_attention"
 
-def unwrapped(model: Any) -> Any:
-    """The model within the wrapper of a distributed engine, for reading its config and dtype."""
+MASK_PER_LAYER_TYPE = frozenset({"gemma2", "gemma3_text", "qwen2", "qwen3", "smollm3"})
+"""Model types whose forward takes a mask for each type of layer."""
+
+ONE_WINDOW = frozenset({"mistral"})
+"""Model types all of whose layers have the config's sliding window, and whose forward takes one mask."""
+
+
+def attention_for(config: Any) -> str:
+    """The attention implementation to load a model with: "sdpa" where it computes what the model was trained with.
+
+    SDPA silently leaves out the soft cap of attention logits (Gemma 2), and some classes refuse it (Mamba).
+    """
+    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
+    model_class = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    return "eager" if capped or (model_class is not None and not model_class._supports_sdpa) else "sdpa"
+
+
+def without_engine(model: Any) -> Any:
+    """The model within the wrapper of a distributed engine."""
     while isinstance(getattr(model, "module", None), torch.nn.Module):
         model = model.module
     return model
+
+
+def unwrapped(model: Any) -> Any:
+    """The transformers model inside engine and adapter, for reading what it is."""
+    model = without_engine(model)
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def compute_dtype(model: Any) -> torch.dtype:
@@ -37,31 +62,46 @@ def compute_dtype(model: Any) -> torch.dtype:
 
 def virtual_tokens(model: Any) -> str:
     """The kind of adapter if it trains tokens before the prompt instead of weights, else ""."""
-    config = getattr(unwrapped(model), "active_peft_config", None)
+    config = getattr(without_engine(model), "active_peft_config", None)
     return str(config.peft_type.value) if config is not None and config.is_prompt_learning else ""
 
 
 def why_not_shareable(model: Any) -> str:
     """Why completions of this model cannot share a row, "" if they can.
 
-    They can when every layer is full softmax attention that takes positions and a block mask from its caller.
+    They can when every layer is causal softmax attention that takes positions and a block mask from its caller.
     """
-    model = unwrapped(model)
     if kind := virtual_tokens(model):
         return f"{kind} puts tokens of its own before each prompt"
-    config = model.config.get_text_config()
-    layer_types = getattr(config, "layer_types", None) or []
-    if other := sorted(set(layer_types) - {"full_attention"}):
+    transformer = unwrapped(model)
+    config = transformer.config.get_text_config()
+    if transformer._is_stateful:
+        return "its recurrent layers would carry their state from one completion into the next"
+    layer_types = attention_types(config)
+    if other := sorted(layer_types - {FULL, SLIDING}):
         return f"layers of type {', '.join(other)} do not follow a block mask"
-    if not layer_types and getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
-        return "sliding-window attention does not follow a block mask"
-    if getattr(config, "_attn_implementation", None) != "sdpa":
-        return f"attention {config._attn_implementation!r} takes no block mask"
-    transformer = model.get_base_model() if hasattr(model, "get_base_model") else model
-    takes = inspect.signature(type(transformer).forward).parameters
-    if missing := sorted({"position_ids", "attention_mask", "logits_to_keep"} - set(takes)):
+    if SLIDING in layer_types and config.model_type not in MASK_PER_LAYER_TYPE | ONE_WINDOW:
+        return f"it is not known which masks {config.model_type} takes for its sliding-window attention"
+    if getattr(config, "use_bidirectional_attention", False):
+        return "its attention is not causal"
+    if missing := sorted({"position_ids", "attention_mask", "logits_to_keep"} - parameters(model)):
         return f"its forward takes no {', '.join(missing)}"
+    if config._attn_implementation not in ("sdpa", "eager"):
+        return f"attention {config._attn_implementation!r} takes no block mask"
     return ""
+
+
+def attention_types(config: Any) -> set[str]:
+    """The types of a text model's layers, under the names of transformers' `layer_types`."""
+    if layer_types := getattr(config, "layer_types", None):
+        return set(layer_types)
+    slides = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+    return {SLIDING if slides else FULL}
+
+
+def parameters(model: Any) -> set[str]:
+    """Names that the forward of the transformers model takes."""
+    return set(inspect.signature(type(unwrapped(model)).forward).parameters)
 
 
 def completion_logps(model: Any, row: Row, *, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -85,19 +125,7 @@ def completion_logps(model: Any, row: Row, *, temperature: float = 1.0) -> tuple
     # Casting the fp32 adapter weights costs less than computing the adapter in fp32, and loses nothing that the
     # bf16 layers around it would have kept.
     with torch.autocast(device.type, torch.bfloat16, enabled=compute_dtype(model) == torch.bfloat16):
-        token_ids_1_T = torch.tensor([layout.token_ids_T], device=device)
-        if virtual_tokens(model):
-            # PEFT makes positions and mask itself, and where virtual tokens are read their logits come first.
-            logits_T_V = model(input_ids=token_ids_1_T, use_cache=False).logits[0, -token_ids_1_T.shape[1] :]
-            logits_S_V = logits_T_V[scored_S]
-        else:
-            logits_S_V = model(
-                input_ids=token_ids_1_T,
-                position_ids=torch.tensor([layout.position_ids_T], device=device),
-                attention_mask=block_mask(layout, device),
-                logits_to_keep=scored_S,
-                use_cache=False,
-            ).logits[0]
+        logits_S_V = scored_logits(model, layout, scored_S)
     logps_S = token_logps(logits_S_V, target_S, temperature)[:scored]
     logps_N_T = pad_sequence(list(torch.split(logps_S, layout.lengths_N)), batch_first=True)
     lengths_N = torch.tensor(layout.lengths_N, device=device)
@@ -120,16 +148,60 @@ def pad(layout: Layout) -> None:
     layout.target_S.extend([0] * missing)
 
 
-def block_mask(layout: Layout, device: torch.device) -> Tensor | None:
-    """Boolean [1, 1, T, T], True where row token i may attend to column token j. None where that is plain causal."""
+def scored_logits(model: Any, layout: Layout, scored_S: Tensor) -> Tensor:
+    """`logits_S_V` at the scored positions of a row."""
+    device = scored_S.device
+    inputs = {
+        "position_ids": torch.tensor([layout.position_ids_T], device=device),
+        "attention_mask": attention_mask(model, layout, device),
+        "logits_to_keep": scored_S,
+    }
+    # A model that takes less than this is given one completion a row, which needs neither positions nor a mask.
+    known = {name: value for name, value in inputs.items() if name in parameters(model)}
+    ids_1_T = torch.tensor([layout.token_ids_T], device=device)
+    if virtual_tokens(model):
+        # PEFT makes positions and mask itself, and puts the logits of what it reads first before the others.
+        plain: Tensor = model(input_ids=ids_1_T, use_cache=False).logits[0, -len(layout.token_ids_T) :]
+        return plain[scored_S]
+    logits: Tensor = model(input_ids=ids_1_T, use_cache=False, **known).logits[0]
+    return logits if "logits_to_keep" in known else logits[scored_S]
+
+
+def attention_mask(model: Any, layout: Layout, device: torch.device) -> Tensor | dict[str, Tensor] | None:
+    """What the model's forward takes as `attention_mask`: a mask, or one for each type of layer where it has several.
+
+    None for a lone completion: the model's own masks are right for it.
+    """
     if len(layout.lengths_N) == 1:
         return None
+    config = unwrapped(model).config.get_text_config()
+    masks = {}
+    for layer_type in sorted(attention_types(config)):
+        mask = block_mask(layout, device, window=config.sliding_window if layer_type == SLIDING else None)
+        masks[layer_type] = additive(mask, compute_dtype(model)) if config._attn_implementation == "eager" else mask
+    return masks if len(masks) > 1 else masks.popitem()[1]
+
+
+def block_mask(layout: Layout, device: torch.device, *, window: int | None) -> Tensor:
+    """Boolean [1, 1, T, T], True where row token i may attend to column token j.
+
+    Within a sliding window they are less than `window` positions apart. Positions restart after the prompt, so that is
+    their distance in the completion's own sequence.
+    """
     group_T = torch.tensor(layout.group_T, device=device)
     segment_T = torch.tensor(layout.segment_T, device=device)
-    causal_T_T = torch.ones(len(group_T), len(group_T), dtype=torch.bool, device=device).tril()
-    same_group_T_T = group_T[:, None] == group_T[None, :]
-    visible_T_T = (segment_T[None, :] == 0) | (segment_T[:, None] == segment_T[None, :])
-    return (causal_T_T & same_group_T_T & visible_T_T)[None, None]
+    visible_T_T = torch.ones(len(group_T), len(group_T), dtype=torch.bool, device=device).tril()
+    visible_T_T &= group_T[:, None] == group_T[None, :]
+    visible_T_T &= (segment_T[None, :] == 0) | (segment_T[:, None] == segment_T[None, :])
+    if window is not None:
+        position_T = torch.tensor(layout.position_ids_T, device=device)
+        visible_T_T &= position_T[:, None] - position_T[None, :] < window
+    return visible_T_T[None, None]
+
+
+def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """The mask as eager attention takes it: 0 where True, the lowest number where False."""
+    return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
 
 
 def token_logps(logits_S_V: Tensor, target_S: Tensor, temperature: float = 1.0) -> Tensor:

@@ -38,6 +38,10 @@ from harness_plugins.shared_prefix import completion_logps
 SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
+BatchOf = Callable[..., SequenceBatch]
+"""(model, row, totals, temperature, baseline=) -> the row as the objective sees it."""
+
+
 @dataclass(frozen=True)
 class Midway:
     """Where an update keeps its checkpoints, and the digest of all that it is made from."""
@@ -61,6 +65,7 @@ def train(
     objective: Objective,
     config: TrainingConfig,
     *,
+    batch_of: BatchOf,
     temperature: float,
     seed: int,
     progress: Progress,
@@ -84,7 +89,9 @@ def train(
         scratch = stack.enter_context(tempfile.TemporaryDirectory()) if midway is None else str(midway.folder)
         stack.enter_context(quiet())
         settings = arguments(config, folder=scratch, seed=seed, save_steps=config.save_steps if midway else 0)
-        trainer = StepTrainer(model, steps, objective, settings, config=config, temperature=temperature)
+        trainer = StepTrainer(
+            model, steps, objective, settings, config=config, batch_of=batch_of, temperature=temperature
+        )
         trainer.stopping = stopping
         started = time.monotonic()
         with progress.task("update", total=len(steps)) as advance:
@@ -166,6 +173,7 @@ class StepTrainer(Trainer):
         args: TrainingArguments,
         *,
         config: TrainingConfig,
+        batch_of: BatchOf,
         temperature: float,
     ) -> None:
         if args.n_gpu > 1:
@@ -179,6 +187,7 @@ class StepTrainer(Trainer):
         self.add_callback(_AfterStep(self))
         self.objective = objective
         self.config = config
+        self.batch_of = batch_of
         self.temperature = temperature
         self.stopping: EarlyStopping | None = None
         self.adaptive = adalora_config(model)
@@ -202,7 +211,7 @@ class StepTrainer(Trainer):
         baseline = step_baseline(self.objective, model, step, self.temperature)
         rows = share(step.rows)
         for place, (row, counts) in enumerate(rows):
-            batch = sequence_batch(model, row, step.totals, self.temperature, baseline=baseline)
+            batch = self.batch_of(model, row, step.totals, self.temperature, baseline=baseline)
             output = self.objective(batch)
             loss = output.loss if counts else output.loss * 0.0
             if self.adaptive is not None and place == 0:

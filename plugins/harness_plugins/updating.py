@@ -13,9 +13,9 @@ from random import Random
 from typing import Any, ClassVar
 
 from harness.plugins import make_objective
-from harness.protocols import Objective, RunContext
+from harness.protocols import Objective, RunContext, SequenceBatch, StepTotals
 from harness.types import AdapterCheckpoint, ScoredGroup, Update
-from harness_plugins.packing import TrainingGroup, TrainingStep, make_step, shuffled_batches
+from harness_plugins.packing import Row, TrainingGroup, TrainingStep, make_step, shuffled_batches
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,38 @@ class AdapterUpdater(ABC):
     def step(self, groups: Sequence[TrainingGroup], *, max_completion: int, max_tokens: int) -> TrainingStep:
         """One optimizer step over these groups."""
         return make_step(groups, max_completion=max_completion, max_tokens=max_tokens)
+
+    # ------------------------------------------------------------ what reward models do otherwise
+
+    def open(self, *, parent: AdapterCheckpoint | None, seed: int) -> Any:
+        """The model that is trained."""
+        from harness_plugins.fitting import open_trainable
+
+        return open_trainable(self.context, self.config, parent=parent, seed=seed)
+
+    def why_not_shareable(self, model: Any) -> str:
+        """Why completions cannot share a row, "" if they can."""
+        from harness_plugins.shared_prefix import why_not_shareable
+
+        return why_not_shareable(model)
+
+    def batch(
+        self, model: Any, row: Row, totals: StepTotals, temperature: float, *, baseline: float = 0.0
+    ) -> SequenceBatch:
+        """A row through the model, as the objective sees it."""
+        from harness_plugins.training import sequence_batch
+
+        return sequence_batch(model, row, totals, temperature, baseline=baseline)
+
+    def seal(self, model: Any, out: Path, probe_token_ids: Sequence[int]) -> AdapterCheckpoint:
+        """What was trained, on disk."""
+        from harness_plugins.adapters import save_adapter
+
+        quantization = "" if self.config.quantization == "none" else self.config.quantization
+        base = self.context.require_model().fingerprint
+        return save_adapter(model, out, base=base, probe_token_ids=probe_token_ids, quantization=quantization)
+
+    # ------------------------------------------------------------
 
     def update(
         self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, out: Path, seed: int

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -8,7 +9,7 @@ from tiny_llama import TEMPLATE, ask, byte_tokenizer
 from harness import chat
 from harness.errors import HarnessError
 from harness.protocols import ModelRef
-from harness.tools import INSTRUCTION, render_tools
+from harness.tools import DECLINE, INSTRUCTION, render_tools
 from harness.types import Prompt, Sampling
 
 PARAMETERS = {"type": "object", "properties": {"x": {"type": "integer"}}}
@@ -36,10 +37,61 @@ def test_tools_come_before_an_existing_system_message():
     assert prompt.messages[0]["content"] == "Be brief."
 
 
-def test_a_template_that_knows_tools_is_given_them_in_the_openai_wrapper():
+def test_a_template_that_knows_tools_is_given_them_in_the_openai_wrapper_and_a_way_to_decline():
     shown = text_of(byte_tokenizer(TOOL_TEMPLATE), ask("hi", tools=TOOLS))
-    assert shown.startswith("[function:add]<|im_start|>user")
+    assert shown.startswith(f"[function:add]<|im_start|>system\n{DECLINE}<|im_end|>\n<|im_start|>user")
     assert INSTRUCTION not in shown
+
+
+def test_the_way_to_decline_follows_an_existing_system_message():
+    prompt = Prompt("p", ({"role": "system", "content": "Use {x}."}, {"role": "user", "content": "hi"}), tools=TOOLS)
+    shown = text_of(byte_tokenizer(TOOL_TEMPLATE), prompt)
+    assert f"<|im_start|>system\nUse {{x}}.\n\n{DECLINE}<|im_end|>\n<|im_start|>user" in shown
+
+
+def test_without_tools_a_template_that_knows_them_is_told_nothing():
+    assert DECLINE not in text_of(byte_tokenizer(TOOL_TEMPLATE), ask("hi"))
+
+
+def test_prompts_of_a_model_without_a_tool_template_stay_as_they_are():
+    """Runs are compared by the token ids of their prompts: these were rendered before templates were asked at all."""
+    tools = json.dumps(
+        [
+            {
+                "name": "weather",
+                "description": "Weather  of a\ncity.",
+                "parameters": {
+                    "type": "object",
+                    "properties": {
+                        "city": {"type": "string", "description": "Where."},
+                        "days": {"type": "integer"},
+                        "unit": {"enum": ["C", "F"]},
+                    },
+                    "required": ["city"],
+                },
+            }
+        ]
+    )
+    prompt = Prompt("p", ({"role": "system", "content": ""}, {"role": "user", "content": "Rome?"}), tools=tools)
+    ids = chat.render(byte_tokenizer(), prompt)
+    shown = byte_tokenizer().decode(ids)
+    assert shown == (
+        "<|im_start|>system\n"
+        'Answer with a JSON list of calls, such as [{"name": "f", "arguments": {"x": 1}}], one for each thing that is '
+        "asked, or with [] if no function fits.\n"
+        "\n"
+        'weather(city: string, days?: integer, unit?: "C" | "F")\n'
+        "Weather of a city.\n"
+        "- city: Where.\n"
+        "\n"
+        "<|im_end|>\n"
+        "<|im_start|>user\n"
+        "Rome?<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+    assert hashlib.sha256(json.dumps(ids).encode()).hexdigest() == (
+        "5a049aed804eb554aff99d1d0600191638d1f771c62d15a4a2dc7c4a5235f3c4"
+    )
 
 
 def test_missing_template_is_an_error_with_a_remedy():

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_training import tiny_model
+from tiny_families import tiny_model
 
 from harness.protocols import ModelRef, RunContext
 

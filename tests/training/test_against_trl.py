@@ -13,7 +13,8 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import pytest
 import torch
 from datasets import Dataset
-from tiny_training import VOCABULARY, assert_same_gradients, gradients, tiny_model, tokens, with_lora
+from tiny_families import VOCABULARY, tiny_model
+from tiny_training import assert_same_gradients, gradients, tokens, with_lora
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -69,9 +68,9 @@ def test_the_first_loss_is_that_of_the_texts_alone(context: RunContext, file: Pa
 
 
 def test_the_texts_become_likelier(context: RunContext, file: Path, tmp_path: Path) -> None:
-    settings = CptConfig(dtype="float32", tokens_per_step=128, block_size=64, epochs=12, learning_rate=0.02)
+    settings = CptConfig(dtype="float32", tokens_per_step=128, block_size=64, epochs=20, learning_rate=0.005)
     update = CptUpdater(settings, context).update(file_groups(file, context), parent=None, out=tmp_path / "o", seed=0)
-    assert update.metrics["update/last_loss"] < 0.8 * update.metrics["update/first_loss"] < math.log(260)
+    assert update.metrics["update/last_loss"] < update.metrics["update/first_loss"] - 0.3
 
 
 def test_chats_are_no_texts(context: RunContext, tmp_path: Path) -> None:

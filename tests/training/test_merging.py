@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_training import tiny_model, tokens, with_lora
+from tiny_families import tiny_model
+from tiny_training import tokens, with_lora
 from transformers import AutoModelForCausalLM
 
 from harness.errors import AssetError

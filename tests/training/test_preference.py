@@ -127,9 +127,9 @@ def test_packing_does_not_change_the_update(
 def test_a_family_that_cannot_share_trains_the_same_pairs(
     model_folders: Callable[[str], Path], context: RunContext, tmp_path: Path
 ) -> None:
-    """Sliding-window attention: completions are computed one by one, and the first loss is log 2 all the same."""
-    sliding = dataclasses.replace(context, model=ModelRef("sliding", model_folders("mistral_sliding"), "f" * 64))
-    metrics = updater(sliding, epochs=4).update(GROUPS, parent=None, out=tmp_path, seed=0).metrics
+    """Convolutions beside attention: completions are computed one by one, and the first loss is log 2 all the same."""
+    hybrid = dataclasses.replace(context, model=ModelRef("hybrid", model_folders("lfm2"), "f" * 64))
+    metrics = updater(hybrid, epochs=4).update(GROUPS, parent=None, out=tmp_path, seed=0).metrics
     assert metrics["update/shared_prefix"] == 0
     assert metrics["update/first_loss"] == pytest.approx(math.log(2), abs=1e-4)
     assert metrics["update/last_loss"] < 0.9 * metrics["update/first_loss"]

@@ -15,7 +15,8 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 import pytest
 import torch
 from datasets import Dataset
-from tiny_training import VOCABULARY, assert_same_gradients, gradients, tiny_model, tokens, with_lora
+from tiny_families import VOCABULARY, tiny_model
+from tiny_training import assert_same_gradients, gradients, tokens, with_lora
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer

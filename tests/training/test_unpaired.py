@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_training import mean_logp, models, scored_group, tiny_model, tokens
+from tiny_families import tiny_model
+from tiny_training import mean_logp, models, scored_group, tokens
 
 from harness.errors import HarnessError
 from harness.protocols import RunContext

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from tiny_training import scored_group, tiny_model
+from tiny_families import tiny_model
+from tiny_training import scored_group
 from transformers import AutoModelForCausalLM
 
 from harness.checkpoints import open_checkpoint
@@ -208,14 +209,14 @@ def test_a_family_that_cannot_share_is_trained_plainly_and_says_so(
         def note(self, text: str) -> None:
             notes.append(text)
 
-    model = ModelRef("sliding", model_folders("mistral_sliding"), "f" * 64)
-    sliding = dataclasses.replace(context, model=model, progress=Notes())
-    update = group(sliding).update(GROUPS, parent=None, out=tmp_path, seed=0)
+    model = ModelRef("hybrid", model_folders("lfm2"), "f" * 64)
+    hybrid = dataclasses.replace(context, model=model, progress=Notes())
+    update = group(hybrid).update(GROUPS, parent=None, out=tmp_path, seed=0)
     assert update.metrics["update/shared_prefix"] == 0
     plain = sum(len(g.group.prompt_token_ids) + len(c.token_ids) - 1 for g in GROUPS for c in g.group.completions)
     assert update.metrics["update/packed_tokens"] == plain
     assert len(notes) == 1
-    assert "sliding" in notes[0]
+    assert "layers of type conv" in notes[0]
 
 
 # ---------------------------------------------------------------- group

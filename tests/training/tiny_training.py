@@ -2,53 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
+from tiny_families import VOCABULARY
 from transformers import AutoModelForCausalLM
 
 from harness.protocols import RunContext
 from harness.types import AdapterCheckpoint, Completion, Group, Prompt, Sampling, ScoredGroup
 
-VOCABULARY = 211
 DEFAULT_SAMPLING = Sampling(max_tokens=16)
-
-SIZES = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-    # Large weights: at the usual 0.02 every distribution is near uniform and a wrong mask would hardly show.
-    "initializer_range": 0.3,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
-FAMILIES: dict[str, Callable[[], Any]] = {
-    "llama": lambda: transformers.LlamaConfig(**SIZES),
-    "qwen2": lambda: transformers.Qwen2Config(**SIZES),
-    "qwen3": lambda: transformers.Qwen3Config(**SIZES, head_dim=8),
-    "mistral_sliding": lambda: transformers.MistralConfig(**SIZES, sliding_window=8),
-    "gpt2": lambda: transformers.GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=256),
-}
-
-
-def tiny_model(family: str = "llama") -> Any:
-    torch.manual_seed(0)
-    config = FAMILIES[family]()
-    return transformers.AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
 
 
 def with_lora(model: Any) -> Any:
     """A LoRA adapter that already changes the model (random B), so that all its gradients are non-zero."""
     torch.manual_seed(1)
-    return get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
+    # PEFT refuses Mamba's output projections, which its kernel reads past the adapter.
+    targets = ["in_proj", "x_proj"] if model.config.model_type == "mamba" else "all-linear"
+    return get_peft_model(model, LoraConfig(r=4, target_modules=targets, init_lora_weights=False))
 
 
 def gradients(model: Any) -> dict[str, torch.Tensor]:

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from harness.types import Sampling
 from harness_plugins.generators.constrained import SchemaMatcher
 from harness_plugins.generators.sampling import draw
+from harness_plugins.shared_prefix import FULL, SLIDING, attention_types, parameters, unwrapped
 
 COMPACT_BELOW = 0.75
 """Finished rows are computed along until fewer than this share is alive: dropping them copies the cache."""
@@ -36,6 +37,20 @@ class Row:
         return self.stopped or len(self.ids) >= self.budget
 
 
+def why_not_cached(model: PreTrainedModel | PeftModel) -> str:
+    """Why prompts of this model cannot be decoded in one padded batch that starts from shared caches, "" if they can.
+
+    They can when every layer is softmax attention, which skips padding and whose cache is keys and values alone.
+    """
+    if unwrapped(model)._is_stateful:
+        return "its recurrent layers would read the padding"
+    if other := sorted(attention_types(model.config.get_text_config()) - {FULL, SLIDING}):
+        return f"layers of type {', '.join(other)} would read the padding"
+    if missing := sorted({"position_ids", "attention_mask", "past_key_values", "logits_to_keep"} - parameters(model)):
+        return f"its forward takes no {', '.join(missing)}"
+    return ""
+
+
 @torch.inference_mode()
 def decode_rows(
     model: PreTrainedModel | PeftModel,
@@ -47,7 +62,13 @@ def decode_rows(
     pad_id: int,
     on_done: Callable[[Row], None],
 ) -> None:
-    """Fill every row. `prompts` are the P token sequences that the N rows point into."""
+    """Fill every row. `prompts` are the P token sequences that the N rows point into.
+
+    Where `why_not_cached` has a reason, each token takes a forward pass over the whole sequence.
+    """
+    if why_not_cached(model):
+        _decode_plainly(model, prompts, rows, sampling=sampling, stop_ids=stop_ids, on_done=on_done)
+        return
     ids_P_L, mask_P_L = _left_pad(prompts, pad_id, model.device)
     positions_P_L = (mask_P_L.cumsum(dim=1) - 1).clamp(min=0)
     out = model(
@@ -85,6 +106,27 @@ def decode_rows(
         )
         logits_N_V = out.logits[:, -1]
         next_position_N = next_position_N + 1
+
+
+def _decode_plainly(
+    model: PreTrainedModel | PeftModel,
+    prompts: Sequence[Sequence[int]],
+    rows: Sequence[Row],
+    *,
+    sampling: Sampling,
+    stop_ids: frozenset[int],
+    on_done: Callable[[Row], None],
+) -> None:
+    """Prompt by prompt, so that the sequences of a batch are of one length, and without a cache."""
+    for slot, prompt in enumerate(prompts):
+        live = [row for row in rows if row.slot == slot]
+        while live:
+            ids_M_T = torch.tensor([[*prompt, *row.ids] for row in live], device=model.device)
+            _extend(live, model(input_ids=ids_M_T, use_cache=False).logits[:, -1], sampling, stop_ids)
+            for row in live:
+                if row.done:
+                    on_done(row)
+            live = [row for row in live if not row.done]
 
 
 def _extend(rows: Sequence[Row], logits_M_V: Tensor, sampling: Sampling, stop_ids: frozenset[int]) -> Tensor:

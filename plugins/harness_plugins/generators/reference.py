@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness import chat
+from harness.demonstrations import demonstration
 from harness.errors import HarnessError
 from harness.protocols import RunContext
 from harness.specs import NoConfig
@@ -18,7 +19,7 @@ NAME = "reference"
 
 
 class ReferenceGenerator:
-    """One completion a prompt: `Prompt.reference` and the end-of-turn token, or a document where the prompt has no
+    """One completion a prompt: its demonstration and the end-of-turn token, or a document where the prompt has no
     messages. Nothing is sampled, so no log-probs."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -42,13 +43,10 @@ class ReferenceGenerator:
         pass
 
     def _group(self, prompt: Prompt, sampling: Sampling) -> Group:
-        if prompt.reference is None:
-            raise HarnessError(
-                "no gold answer", where=f"prompt {prompt.id}", remedy="Add a `reference` or leave the prompt out."
-            )
+        text = demonstration(self._tokenizer, prompt)
         encode = chat.encode_completion if prompt.messages else chat.encode_document
-        ids = tuple(encode(self._tokenizer, prompt.reference))
-        completion = Completion(prompt.reference, ids)
+        ids = tuple(encode(self._tokenizer, text))
+        completion = Completion(text, ids)
         return Group(prompt, tuple(chat.render(self._tokenizer, prompt)), (completion,), NAME, sampling, NAME)
 
 

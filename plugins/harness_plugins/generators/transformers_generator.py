@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import cast
 
 import torch
 from peft import PeftConfig, PeftModel
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
 from harness import chat
@@ -18,8 +19,9 @@ from harness.protocols import ModelRef, RunContext
 from harness.types import BASE_POLICY, AdapterCheckpoint, Completion, Group, Prompt, Sampling
 from harness_plugins.configs_generators import TransformersConfig
 from harness_plugins.generators.constrained import SchemaGrammars
-from harness_plugins.generators.decoding import Row, decode_rows
+from harness_plugins.generators.decoding import Row, decode_rows, why_not_cached
 from harness_plugins.generators.sampling import uniforms
+from harness_plugins.shared_prefix import attention_for
 
 NAME = "transformers"
 
@@ -36,8 +38,11 @@ class TransformersGenerator:
         self._batch_size = config.batch_size
         self._tokenizer = chat.load_tokenizer(self._model_ref.path)
         self._base = _load_model(self._model_ref, config)
+        if reason := why_not_cached(self._base):
+            self._progress.note(f"each prompt is sampled by itself and without a cache, because {reason}")
         self._stop_ids = chat.stop_ids(self._tokenizer, self._base.generation_config)
-        self._context = int(self._base.config.get_text_config().max_position_embeddings)
+        # A recurrent model has no limit.
+        self._context = int(getattr(self._base.config.get_text_config(), "max_position_embeddings", sys.maxsize))
         self._adapted: PeftModel | None = None
         self._version = BASE_POLICY
         self._grammars: SchemaGrammars | None = None
@@ -164,7 +169,10 @@ def _load_model(model: ModelRef, config: TransformersConfig) -> PreTrainedModel:
     device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
     try:
         with _no_progress_bar():
-            loaded = AutoModelForCausalLM.from_pretrained(str(model.path), dtype=getattr(torch, config.dtype))
+            attention = attention_for(AutoConfig.from_pretrained(str(model.path)))
+            loaded = AutoModelForCausalLM.from_pretrained(
+                str(model.path), dtype=getattr(torch, config.dtype), attn_implementation=attention
+            )
     except (OSError, ValueError) as error:
         raise AssetError(
             f"the model cannot be loaded ({str(error).splitlines()[0]})",
