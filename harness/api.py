@@ -244,6 +244,7 @@ def _check(config: LoopConfig, suites: Sequence[Suite], registry: Registry, cont
     beside = {suite.name: suite for suite in suites[1:]}
     for number, stage in enumerate(config.stages):
         require_fitting_objective(stage.updater, stage.config, registry, where=f"stages.{number}.config.objective")
+        _require_policy(stage.updater, registry, where=f"stages.{number}.updater")
         if stage.data is not None:
             _require_rows_alone(config, stage, where=f"stages.{number}")
             continue
@@ -309,6 +310,16 @@ def require_fitting_objective(name: str, config: Mapping[str, Any], registry: Re
             f"{objective.name!r} is of family {objective.family}, and updater {updater.name!r} uses {updater.family}",
             where=where,
             remedy=f"Choose {', '.join(fitting)}.",
+        )
+
+
+def _require_policy(name: str, registry: Registry, *, where: str) -> None:
+    updater = registry.get("updater", name).spec
+    if isinstance(updater, UpdaterSpec) and updater.makes != "policy":
+        raise ConfigError(
+            f"updater {name} makes a {updater.makes.replace('_', ' ')}, which cannot be a round's candidate",
+            where=where,
+            remedy=f"Train it with `harness train {name}` and name it in a judge.",
         )
 
 

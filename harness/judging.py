@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness.errors import HarnessError, JudgeFailure, PluginError
 from harness.plugins import Registry
 from harness.protocols import Judge, JudgeUse, RunContext, Suite
 from harness.rewards import reward
+from harness.specs import JudgeSpec
 from harness.types import Group, Score, ScoredGroup, digest
 
 MAX_FAILED = 0.10
@@ -73,18 +75,17 @@ def seat_judges(
 
 
 def judges_fingerprint(uses: Sequence[JudgeUse], registry: Registry) -> str:
-    """Identity of a set of judges: name, settings with defaults, weight, and who ships them in which version."""
-    return digest(
-        [
-            [
-                use.name,
-                registry.config("judge", use.name, use.config).model_dump(mode="json"),
-                use.weight,
-                str(registry.get("judge", use.name).origin),
-            ]
-            for use in uses
-        ]
-    )
+    """Identity of a set of judges: name, settings with defaults, weight, who ships them in which version, and the
+    content of the files that their settings name."""
+    return digest([_identity(use, registry) for use in uses])
+
+
+def _identity(use: JudgeUse, registry: Registry) -> list[Any]:
+    entry = registry.get("judge", use.name)
+    settings = registry.config("judge", use.name, use.config)
+    known = [use.name, settings.model_dump(mode="json"), use.weight, str(entry.origin)]
+    content = entry.spec.content if isinstance(entry.spec, JudgeSpec) else None
+    return [*known, content(settings)] if content is not None else known
 
 
 def _checked(name: str, judge: Judge, groups: Sequence[Group]) -> list[tuple[Score, ...]]:

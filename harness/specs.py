@@ -51,6 +51,8 @@ class JudgeSpec(ComponentSpec[Judge]):
 
     kind: ClassVar[str] = "judge"
     deterministic: bool = False
+    content: Callable[[Any], str] | None = None
+    """Digest of the files that its settings name, where they name any: part of what a verdict depends on."""
 
 
 Family = Literal["sft", "preference", "unpaired", "group", "reward"]

@@ -1,4 +1,4 @@
-"""The built-in judges, all of them rules: the same text gets the same verdict for ever."""
+"""The built-in judges. All but the reward model are rules: the same text gets the same verdict for ever."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from collections.abc import Iterable
 from harness.hookspecs import hookimpl
 from harness.protocols import Judge, RunContext
 from harness.specs import JudgeSpec, NoConfig
-from harness_judges.settings import ExactConfig, LengthConfig, RegexConfig, RepetitionConfig, ToolCallConfig
+from harness_judges.settings import (
+    ExactConfig,
+    LengthConfig,
+    RegexConfig,
+    RepetitionConfig,
+    RewardModelConfig,
+    ToolCallConfig,
+)
 
 
 def _tool_call(config: ToolCallConfig, context: RunContext) -> Judge:
@@ -46,6 +53,18 @@ def _repetition(config: RepetitionConfig, context: RunContext) -> Judge:
     return repetition_judge(config)
 
 
+def _reward_model(config: RewardModelConfig, context: RunContext) -> Judge:
+    from harness_judges.reward_model import RewardModelJudge
+
+    return RewardModelJudge(config, context)
+
+
+def _reward_model_content(config: RewardModelConfig) -> str:
+    from harness_judges.reward_model import content
+
+    return content(config)
+
+
 @hookimpl
 def harness_register_judges() -> Iterable[JudgeSpec]:
     return [
@@ -56,5 +75,12 @@ def harness_register_judges() -> Iterable[JudgeSpec]:
         JudgeSpec("length", "Is the length within bounds?", _length, LengthConfig, deterministic=True),
         JudgeSpec(
             "repetition", "How free of repeated n-grams is this?", _repetition, RepetitionConfig, deterministic=True
+        ),
+        JudgeSpec(
+            "reward_model",
+            "What does a trained reward model give this?",
+            _reward_model,
+            RewardModelConfig,
+            content=_reward_model_content,
         ),
     ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from harness.specs import Config
 
@@ -44,6 +45,18 @@ class RegexConfig(Config):
 
     pattern: str | None = None
     match: Literal["search", "fullmatch"] = "search"
+
+
+class RewardModelConfig(Config):
+    """A model with a scalar head; a verdict is the sigmoid of what it gives."""
+
+    path: Path
+    """What `harness train reward_model` wrote, or the folder of a whole sequence-classification model."""
+    base: str | None = None
+    """The model that an adapter belongs to: an asset, a folder or a hub id. Default: what its training.json names."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    batch: PositiveInt = 16
+    """Completions computed together; only those of equal length are, so that none is padded."""
 
 
 class LengthConfig(Config):
