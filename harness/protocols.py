@@ -154,6 +154,9 @@ class SequenceBatch:
     """Indices (chosen, rejected) into the N completions, one row for each of the micro-batch's M pairs."""
     desirable_N: Tensor | None = None
     """True where a completion is good by itself, False where it is bad."""
+    entropies_N_T: Tensor | None = None
+    """Entropy in nats of the policy's distribution at each token, with gradient; only for an objective whose attribute
+    `needs_entropy` is True."""
     baseline: float = 0.0
     """What an unpaired objective compares log-ratios with, in nats, taken over the whole step before any gradient."""
 

@@ -27,7 +27,7 @@ from harness_plugins.adapters import quiet, train_mode
 from harness_plugins.baselines import step_baseline
 from harness_plugins.configs_training import TrainingConfig
 from harness_plugins.packing import Row, TrainingCompletion, TrainingGroup, TrainingStep, split
-from harness_plugins.shared_prefix import completion_logps
+from harness_plugins.shared_prefix import completion_logps, score_completions
 
 SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
@@ -141,8 +141,10 @@ class StepTrainer(Trainer):
         sums: dict[str, float] = defaultdict(float)
         loss_of_step = torch.zeros((), device=self.args.device)
         baseline = step_baseline(self.objective, model, step, self.temperature)
+        with_entropy = getattr(self.objective, "needs_entropy", False)
         for row in step.rows:
-            batch = replace(sequence_batch(model, row, step.totals, self.temperature), baseline=baseline)
+            batch = sequence_batch(model, row, step.totals, self.temperature, with_entropy=with_entropy)
+            batch = replace(batch, baseline=baseline)
             output = self.objective(batch)
             self._require_finite(output.loss, "loss")
             self.accelerator.backward(output.loss)
@@ -170,9 +172,13 @@ class StepTrainer(Trainer):
             )
 
 
-def sequence_batch(model: Any, row: Row, totals: StepTotals, temperature: float) -> SequenceBatch:
+def sequence_batch(
+    model: Any, row: Row, totals: StepTotals, temperature: float, *, with_entropy: bool = False
+) -> SequenceBatch:
     """A row through the model, as the objective sees it."""
-    logps_N_T, mask_N_T = completion_logps(model, row, temperature=temperature)
+    logps_N_T, mask_N_T, entropies_N_T = score_completions(
+        model, row, temperature=temperature, with_entropy=with_entropy
+    )
     completions, device = row.completions, logps_N_T.device
 
     def padded(values: Sequence[tuple[float, ...] | None]) -> Tensor | None:
@@ -190,6 +196,7 @@ def sequence_batch(model: Any, row: Row, totals: StepTotals, temperature: float)
         ref_logps_N_T=padded([c.ref_logps for c in completions]),
         pairs_M_2=pairs(row, device),
         desirable_N=torch.tensor(desirable, device=device) if len(desirable) == len(completions) else None,
+        entropies_N_T=entropies_N_T,
     )
 
 
