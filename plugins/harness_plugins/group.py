@@ -13,6 +13,7 @@ from harness.plugins import make_objective
 from harness.protocols import Objective, RunContext
 from harness.types import AdapterCheckpoint, Completion, ScoredGroup, Update
 from harness_plugins.configs_training import GroupConfig
+from harness_plugins.overlong import count_overlong, punished_rewards, was_cut_off
 from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step, shuffled_batches
 
 
@@ -28,7 +29,7 @@ class GroupUpdater:
             raise ConfigError(
                 f"reference = {config.reference!r} does not go with kl_coef = {kl_coef} of the objective",
                 where="group",
-                remedy="Set reference to 'base' or 'parent' with kl_coef > 0, and to 'none' without.",
+                remedy="Set reference to 'base', 'previous' or 'snapshot' with kl_coef > 0, and to 'none' without.",
             )
 
         if getattr(self.objective, "sequence_level", False) and config.old_logps == "sampler":
@@ -46,7 +47,7 @@ class GroupUpdater:
         temperature = require_unbiased_sampling(groups)
         max_completion = max(group.group.sampling.max_tokens for group in groups)
         relative = group_advantages(
-            [group.rewards for group in groups], baseline=self.config.baseline, scale=self.config.scale
+            [self.rewards(group) for group in groups], baseline=self.config.baseline, scale=self.config.scale
         )
         training_groups = self.training_groups(groups, relative)
         if not training_groups:
@@ -58,7 +59,8 @@ class GroupUpdater:
             )
 
         def plan_steps(model: Any, max_tokens: int) -> list[TrainingStep]:
-            known = self.with_logps(model, training_groups, parent, temperature, max_tokens)
+            known, gap = self.with_logps(model, training_groups, parent, temperature, max_tokens)
+            metrics.update(gap)
             random_order = random.Random(seed)
             return [
                 make_step(batch, max_completion=max_completion, max_tokens=max_tokens)
@@ -66,7 +68,13 @@ class GroupUpdater:
                 for batch in shuffled_batches(known, self.config.groups_per_step, random_order)
             ]
 
-        unscored = sum(reward is None for group in groups for reward in group.rewards)
+        metrics = {
+            "update/groups": float(len(groups)),
+            "update/groups_without_signal": float(relative.signal_P.count(False)),
+            "update/unscored": float(sum(reward is None for group in groups for reward in group.rewards)),
+            "update/overlong": float(count_overlong(groups, self.config.overlong_buffer)),
+            "update/completions": float(sum(len(group.completions) for group in training_groups)),
+        }
         return fit_adapter(
             self.context,
             self.config,
@@ -77,13 +85,14 @@ class GroupUpdater:
             seed=seed,
             temperature=temperature,
             probe_token_ids=most_telling_sequence(training_groups),
-            metrics={
-                "update/groups": float(len(groups)),
-                "update/groups_without_signal": float(relative.signal_P.count(False)),
-                "update/unscored": float(unscored),
-                "update/completions": float(sum(len(group.completions) for group in training_groups)),
-            },
+            metrics=metrics,
         )
+
+    def rewards(self, scored: ScoredGroup) -> tuple[float | None, ...]:
+        """What completions are compared by."""
+        if self.config.overlong == "punish":
+            return punished_rewards(scored, self.config.overlong_buffer)
+        return scored.rewards
 
     def training_groups(self, groups: Sequence[ScoredGroup], relative: GroupAdvantages) -> list[TrainingGroup]:
         """The completions to train on, by group. Groups without signal, or with none left, are not among them."""
@@ -95,7 +104,7 @@ class GroupUpdater:
                 TrainingCompletion(completion.token_ids, advantage, self.sampler_logps(completion, scored))
                 for completion, advantage in zip(scored.group.completions, advantages_G, strict=True)
                 if advantage is not None and completion.token_ids
-                if not (self.config.mask_truncated and completion.finish_reason == "length")
+                if not (self.config.overlong == "mask" and was_cut_off(completion))
             )
             if kept:
                 result.append(TrainingGroup(scored.group.prompt_token_ids, kept))
@@ -119,19 +128,27 @@ class GroupUpdater:
         parent: AdapterCheckpoint | None,
         temperature: float,
         max_tokens: int,
-    ) -> list[TrainingGroup]:
-        """The groups with the log-probs that the objective needs and that the samples do not hold."""
+    ) -> tuple[list[TrainingGroup], dict[str, float]]:
+        """The groups with the log-probs that the objective needs and that the samples do not hold, and how far the
+        policy is from its reference."""
         from harness_plugins.reference import with_reference
         from harness_plugins.training import with_logps
 
-        options: dict[str, Any] = {
-            "temperature": temperature,
-            "max_tokens": max_tokens,
-            "progress": self.context.progress,
-        }
         if self.config.old_logps == "recompute":
-            groups = with_logps(model, groups, "old_logps", **options)
-        return with_reference(model, groups, self.config.reference, parent=parent, **options)
+            progress = self.context.progress
+            groups = with_logps(
+                model, groups, "old_logps", temperature=temperature, max_tokens=max_tokens, progress=progress
+            )
+        return with_reference(
+            model,
+            groups,
+            self.config.reference,
+            self.config,
+            self.context,
+            parent=parent,
+            temperature=temperature,
+            max_tokens=max_tokens,
+        )
 
 
 def require_unbiased_sampling(groups: Sequence[ScoredGroup]) -> float:

@@ -6,14 +6,14 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from harness.errors import ConfigError, UpdateError
 from harness.pairs import preference_pairs
 from harness.plugins import make_objective
 from harness.protocols import Objective, RunContext
 from harness.types import AdapterCheckpoint, ScoredGroup, Update
-from harness_plugins.configs_training import PreferenceConfig
+from harness_plugins.configs_training import PreferenceConfig, Reference
 from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step, shuffled_batches
 
 
@@ -42,15 +42,17 @@ class PreferenceUpdater:
         def plan_steps(model: Any, max_tokens: int) -> list[TrainingStep]:
             from harness_plugins.reference import with_reference
 
-            known = with_reference(
+            known, gap = with_reference(
                 model,
                 found.groups,
                 self.reference,
+                self.config,
+                self.context,
                 parent=parent,
                 temperature=1.0,
                 max_tokens=max_tokens,
-                progress=self.context.progress,
             )
+            metrics.update(gap)
             random_order = random.Random(seed)
             return [
                 make_step(batch, max_completion=0, max_tokens=max_tokens)
@@ -58,6 +60,13 @@ class PreferenceUpdater:
                 for batch in shuffled_batches(known, self.config.groups_per_step, random_order)
             ]
 
+        metrics = {
+            "update/groups": float(len(groups)),
+            "update/groups_without_pair": float(len(groups) - len(found.groups)),
+            "update/pairs": float(sum(len(group.pairs) for group in found.groups)),
+            "update/unscored": float(found.unscored),
+            "update/empty": float(found.empty),
+        }
         first = found.groups[0]
         return fit_adapter(
             self.context,
@@ -69,13 +78,7 @@ class PreferenceUpdater:
             seed=seed,
             temperature=1.0,
             probe_token_ids=first.prompt_token_ids + first.completions[first.pairs[0][0]].token_ids,
-            metrics={
-                "update/groups": float(len(groups)),
-                "update/groups_without_pair": float(len(groups) - len(found.groups)),
-                "update/pairs": float(sum(len(group.pairs) for group in found.groups)),
-                "update/unscored": float(found.unscored),
-                "update/empty": float(found.empty),
-            },
+            metrics=metrics,
         )
 
 
@@ -115,9 +118,9 @@ def build_pairs(groups: Sequence[ScoredGroup], config: PreferenceConfig) -> Pair
     return Pairs(tuple(found), unscored, empty)
 
 
-def resolve_reference(config: PreferenceConfig, *, needs: bool) -> Literal["none", "base", "parent"]:
+def resolve_reference(config: PreferenceConfig, *, needs: bool) -> Reference:
     if config.reference == "auto":
-        return "parent" if needs else "none"
+        return "previous" if needs else "none"
     if needs != (config.reference != "none"):
         verb = "needs a reference policy" if needs else "uses no reference policy"
         raise ConfigError(

@@ -1,53 +1,89 @@
-"""The reference policy of an update: an explicit choice, computed once, and proven where it can be."""
+"""The reference policy of an update: an explicit choice, computed once, and its distance from the policy measured."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from pathlib import Path
+from statistics import fmean
+from typing import Any
 
+import peft
+
+from harness.checkpoints import open_checkpoint
 from harness.errors import ConfigError
-from harness.protocols import Progress
+from harness.protocols import RunContext
 from harness.types import AdapterCheckpoint
+from harness_plugins.adapters import load_base
+from harness_plugins.configs_training import Reference, ReferenceConfig
+from harness_plugins.memory import release
 from harness_plugins.packing import TrainingGroup
 from harness_plugins.training import with_logps
 
 STEP_ZERO_TOLERANCE = 0.05
 """Nats a token: what an adapter that changes nothing may differ from no adapter by rounding in bf16."""
 
+GAP_GROUPS = 16
+"""Groups that the gap is measured on: on all of them it would cost as much as the reference itself."""
+
 
 def with_reference(
     model: Any,
     groups: Sequence[TrainingGroup],
-    reference: Literal["none", "base", "parent"],
+    reference: Reference,
+    config: ReferenceConfig,
+    context: RunContext,
     *,
     parent: AdapterCheckpoint | None,
     temperature: float,
     max_tokens: int,
-    progress: Progress,
-) -> list[TrainingGroup]:
+) -> tuple[list[TrainingGroup], dict[str, float]]:
     """The groups with the log-probs of each completion under the reference; call it before the first step.
 
-    Raises ConfigError where the base model with its new adapter is not the base model: every margin would start off 0.
+    With a reference the second is `update/reference_gap`: the mean of |log pi - log pi_ref| in nats a token, over the
+    first 16 groups. Raises ConfigError where the base model with its new adapter is not the base model: every margin
+    would start off 0. Raises StoreError where the snapshot is not a sealed adapter of this model.
     """
-    options: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens, "progress": progress}
+    options: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens, "progress": context.progress}
     if reference == "none":
-        return list(groups)
-    if reference == "parent":
-        return with_logps(model, groups, "ref_logps", **options)
-    with model.disable_adapter():
-        known = with_logps(model, groups, "ref_logps", **options)
-    if parent is None:
-        now = with_logps(model, known[:1], "old_logps", **options)[0]
-        gaps = [
-            abs(policy - base)
-            for completion in now.completions
-            for policy, base in zip(completion.old_logps or (), completion.ref_logps or (), strict=True)
-        ]
-        if sum(gaps) / len(gaps) > STEP_ZERO_TOLERANCE:
-            raise ConfigError(
-                f"before the first step the policy is {sum(gaps) / len(gaps):.4f} nats a token from its reference, "
-                "the base model",
-                where="adapter",
-                remedy="Choose an adapter that starts as the identity, or reference = 'parent'.",
-            )
-    return known
+        return list(groups), {}
+    if reference == "previous":
+        return with_logps(model, groups, "ref_logps", **options), {"update/reference_gap": 0.0}
+    if config.reference_adapter is not None:  # with `snapshot`, and only with it
+        known = with_snapshot(groups, config.reference_adapter, config.dtype, context, device=model.device, **options)
+    else:
+        with model.disable_adapter():
+            known = with_logps(model, groups, "ref_logps", **options)
+    gap = mean_gap(with_logps(model, known[:GAP_GROUPS], "old_logps", **options))
+    if reference == "base" and parent is None and gap > STEP_ZERO_TOLERANCE:
+        raise ConfigError(
+            f"before the first step the policy is {gap:.4f} nats a token from its reference, the base model",
+            where="adapter",
+            remedy="Choose an adapter that starts as the identity, or reference = 'previous'.",
+        )
+    return known, {"update/reference_gap": gap}
+
+
+def with_snapshot(
+    groups: Sequence[TrainingGroup], folder: Path, dtype: str, context: RunContext, *, device: Any, **options: Any
+) -> list[TrainingGroup]:
+    """The groups with the log-probs of the base model with that adapter, in a copy of the model that is let go again:
+    a second adapter beside the one that is trained would be saved with it."""
+    model_ref = context.require_model()
+    checkpoint = open_checkpoint(folder, base=model_ref.fingerprint)
+    base: Any = load_base(model_ref.path, dtype)
+    snapshot = peft.PeftModel.from_pretrained(base.to(device), checkpoint.path, local_files_only=True)
+    try:
+        return with_logps(snapshot, groups, "ref_logps", **options)
+    finally:
+        del base, snapshot
+        release()
+
+
+def mean_gap(groups: Sequence[TrainingGroup]) -> float:
+    """Mean over tokens of the distance between their log-probs in `old_logps` and in `ref_logps`."""
+    return fmean(
+        abs(policy - reference)
+        for group in groups
+        for completion in group.completions
+        for policy, reference in zip(completion.old_logps or (), completion.ref_logps or (), strict=True)
+    )

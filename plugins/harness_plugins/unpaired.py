@@ -49,16 +49,19 @@ class UnpairedUpdater:
         def plan_steps(model: Any, max_tokens: int) -> list[TrainingStep]:
             from harness_plugins.reference import with_reference
 
-            options: dict[str, Any] = {
-                "parent": parent,
-                "temperature": 1.0,
-                "max_tokens": max_tokens,
-                "progress": self.context.progress,
-            }
-            known = with_reference(model, labelled.groups, self.config.reference, **options)
             others = mismatch(labelled.groups) if self.needs_mismatched else []
-            if others:
-                others = with_reference(model, others, self.config.reference, **options)
+            both, gap = with_reference(
+                model,
+                [*labelled.groups, *others],
+                self.config.reference,
+                self.config,
+                self.context,
+                parent=parent,
+                temperature=1.0,
+                max_tokens=max_tokens,
+            )
+            metrics.update(gap)
+            known, others = both[: len(labelled.groups)], both[len(labelled.groups) :]
             random_order = random.Random(seed)
             steps = []
             for _ in range(self.config.epochs):
@@ -68,6 +71,14 @@ class UnpairedUpdater:
                     steps.append(replace(step, mismatched=rows))
             return steps
 
+        metrics = {
+            "update/groups": float(len(groups)),
+            "update/desirable": float(labelled.good),
+            "update/undesirable": float(labelled.bad),
+            "update/unknown": float(labelled.unknown),
+            "update/empty": float(labelled.empty),
+            "update/truncated": float(labelled.truncated),
+        }
         first = labelled.groups[0]
         return fit_adapter(
             self.context,
@@ -79,14 +90,7 @@ class UnpairedUpdater:
             seed=seed,
             temperature=1.0,
             probe_token_ids=first.prompt_token_ids + first.completions[0].token_ids,
-            metrics={
-                "update/groups": float(len(groups)),
-                "update/desirable": float(labelled.good),
-                "update/undesirable": float(labelled.bad),
-                "update/unknown": float(labelled.unknown),
-                "update/empty": float(labelled.empty),
-                "update/truncated": float(labelled.truncated),
-            },
+            metrics=metrics,
         )
 
 

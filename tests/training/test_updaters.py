@@ -241,7 +241,7 @@ def test_recomputed_log_probs_start_at_a_ratio_of_one(context: RunContext, tmp_p
     assert abs(sampled["objective/ratio"] - 1) > 0.1  # the made-up sampler is not this model
 
 
-@pytest.mark.parametrize(("reference", "moved"), [("base", True), ("parent", False)])
+@pytest.mark.parametrize(("reference", "moved"), [("base", True), ("previous", False)])
 def test_the_reference_is_the_policy_that_was_named(
     reference: str, moved: bool, context: RunContext, tmp_path: Path
 ) -> None:
@@ -267,14 +267,6 @@ def test_groups_without_signal_are_counted_and_not_trained_on(context: RunContex
     assert metrics["update/steps"] == 2
     with pytest.raises(HarnessError, match="no group has signal"):
         group(context).update(silent, parent=None, out=tmp_path / "none", seed=0)
-
-
-def test_truncated_completions_can_be_left_out(context: RunContext, tmp_path: Path) -> None:
-    data = [scored_group(1, (1.0, 0.0, 0.5), truncated=(0, 2))]
-    masked = group(context, mask_truncated=True).update(data, parent=None, out=tmp_path / "a", seed=0).metrics
-    whole = group(context).update(data, parent=None, out=tmp_path / "b", seed=0).metrics
-    assert masked["update/tokens"] == len(data[0].group.completions[1].token_ids)
-    assert (masked["update/completions"], whole["update/completions"]) == (1, 3)
 
 
 @pytest.mark.parametrize(
