@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from tiny_training import assert_same_gradients, gradients, tiny_model, tokens, with_lora
+from tiny_training import assert_same_gradients, gradients, plain_logps, tiny_model, tokens, with_lora
 
 from harness_plugins.packing import TrainingCompletion, TrainingGroup, pack
 from harness_plugins.shared_prefix import completion_logps, token_logps, why_not_shareable
@@ -15,12 +13,6 @@ GROUPS = [
     TrainingGroup(tokens(11, 1), tuple(TrainingCompletion(tokens(n, 10 + n)) for n in (4, 1, 7, 5))),
     TrainingGroup(tokens(6, 2), tuple(TrainingCompletion(tokens(n, 20 + n)) for n in (3, 8))),
 ]
-
-
-def plain_logps(model: Any, prompt: tuple[int, ...], answer: tuple[int, ...], temperature: float) -> torch.Tensor:
-    logits_T_V = model(torch.tensor([prompt + answer])).logits[0] / temperature
-    logps_T_V = torch.log_softmax(logits_T_V, dim=-1)
-    return logps_T_V[range(len(prompt) - 1, len(prompt + answer) - 1), list(answer)]
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "gpt2"])

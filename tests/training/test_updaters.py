@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from tiny_training import scored_group, tiny_model
+from tiny_training import plain_logps, scored_group, tiny_model
 from transformers import AutoModelForCausalLM
 
 from harness.checkpoints import open_checkpoint
@@ -41,10 +41,8 @@ def group(context: RunContext, *, kl_coef: float = 0.0, **changes: Any) -> Group
 
 
 def sequence_logp(model: Any, scored: ScoredGroup, g: int) -> float:
-    prompt, answer = scored.group.prompt_token_ids, scored.group.completions[g].token_ids
     with torch.no_grad():
-        logps_T_V = model(torch.tensor([prompt + answer])).logits[0].float().log_softmax(-1)
-    return float(logps_T_V[range(len(prompt) - 1, len(prompt + answer) - 1), list(answer)].sum())
+        return float(plain_logps(model, scored.group.prompt_token_ids, scored.group.completions[g].token_ids).sum())
 
 
 def reload(checkpoint: AdapterCheckpoint, base: Path) -> Any:
