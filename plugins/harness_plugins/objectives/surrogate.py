@@ -51,11 +51,11 @@ def reference_kl(
 
         k1 = d,    k2 = d^2 / 2,    k3 = exp(-d) - 1 + d.
 
-    They are estimates under pi, and the tokens are from pi_old, which the ratio rho corrects. k1 and k3 are unbiased,
-    so rho carries gradient and the gradient is that of the KL too (DeepSeek-V3.2, arXiv:2512.02556, section 3.1);
-    without it that of k1 would vanish in expectation and that of k3 be biased. k2 is biased, but under pi its own
-    gradient d * grad log pi is in expectation that of the KL (arXiv:2510.01555), so there rho is a weight without
-    gradient.
+    They are estimates under pi, and the tokens are from pi_old, which the token's ratio rho corrects. k1 and k3 are
+    unbiased, so rho carries gradient and the gradient is that of the token's KL too (DeepSeek-V3.2, arXiv:2512.02556,
+    section 3.1); without it that of k1 would vanish in expectation and that of k3 be biased. k2 is biased, but under pi
+    its own gradient d * grad log pi is in expectation that of the KL (arXiv:2510.01555), so there rho is a weight
+    without gradient.
     """
     if batch.ref_logps_N_T is None:
         raise HarnessError(

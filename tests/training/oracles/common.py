@@ -76,7 +76,7 @@ class Oracle:
         if found.keys() != expected.keys():
             return Errors(math.inf, math.inf)
         worst = max(relative(found[name], gradient) for name, gradient in expected.items())
-        return Errors(abs(loss - expected_loss) / abs(expected_loss), worst)
+        return Errors(relative(torch.tensor(loss), torch.tensor(expected_loss)), worst)
 
     def ours(self, budget: int) -> Outcome:
         objective = make_objective(self.objective, self.config, RunContext(components=REGISTRY))
@@ -93,9 +93,10 @@ class Oracle:
 
 
 def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """The largest difference over the largest entry. Infinite where that is 0: a comparison would say nothing."""
-    scale = expected.abs().max().item()
-    return (found - expected).abs().max().item() / scale if scale else math.inf
+    """The largest difference over the largest entry. Infinite where one is not a number, or the other is 0: such a
+    comparison would say nothing."""
+    scale, difference = expected.abs().max().item(), (found - expected).abs().max().item()
+    return difference / scale if scale and math.isfinite(difference) else math.inf
 
 
 def outcome(model: Any, loss: torch.Tensor) -> Outcome:
