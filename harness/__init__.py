@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from harness.api import (
         run_loop as run_loop,
     )
+    from harness.comparison import (
+        Candidate as Candidate,
+    )
+    from harness.comparison import (
+        Comparison as Comparison,
+    )
+    from harness.comparison import (
+        compare as compare,
+    )
     from harness.config import (
         EvalConfig as EvalConfig,
     )
@@ -36,6 +45,9 @@ if TYPE_CHECKING:
     from harness.errors import (
         HarnessError as HarnessError,
     )
+    from harness.export import (
+        export_model as export_model,
+    )
     from harness.hookspecs import (
         hookimpl as hookimpl,
     )
@@ -44,6 +56,9 @@ if TYPE_CHECKING:
     )
     from harness.plugins import (
         load_registry as load_registry,
+    )
+    from harness.protocols import (
+        Exporter as Exporter,
     )
     from harness.protocols import (
         Generator as Generator,
@@ -77,6 +92,9 @@ if TYPE_CHECKING:
     )
     from harness.specs import (
         Config as Config,
+    )
+    from harness.specs import (
+        ExporterSpec as ExporterSpec,
     )
     from harness.specs import (
         GeneratorSpec as GeneratorSpec,
@@ -135,13 +153,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "api": "LoopResult Plan evaluate plan_loop run_loop",
+    "comparison": "Candidate Comparison compare",
     "config": "EvalConfig GeneratorRef LoopConfig",
     "errors": "HarnessError",
     "reward_functions": "function_judge",
+    "export": "export_model",
     "hookspecs": "hookimpl",
     "plugins": "Registry load_registry",
-    "protocols": "Generator Judge JudgeUse LossOutput Objective RunContext SequenceBatch Suite Updater",
-    "specs": "Config GeneratorSpec JudgeSpec NoConfig ObjectiveSpec SuiteSpec UpdaterSpec",
+    "protocols": "Exporter Generator Judge JudgeUse LossOutput Objective RunContext SequenceBatch Suite Updater",
+    "specs": "Config ExporterSpec GeneratorSpec JudgeSpec NoConfig ObjectiveSpec SuiteSpec UpdaterSpec",
     "train": "Trained train_adapter",
     "types": "AdapterCheckpoint Completion EvalReport GateDecision Group Prompt Sampling Score ScoredGroup Update",
 }

@@ -17,15 +17,18 @@ from harness.checkpoints import open_checkpoint
 from harness.config import DEFAULTS, EvalConfig, GeneratorRef, LoopConfig, Stage, apply_sets, merge, read_toml
 from harness.errors import ConfigError, HarnessError, StoreError
 from harness.evaluation import SuiteResults, eval_sampling, evaluate_suites, suite_fingerprint
-from harness.judging import judges_fingerprint, seat_judges
+from harness.identity import run_identity
+from harness.judging import seat_judges
+from harness.launching import make_updater
 from harness.loop import Incumbent, Loop, as_target
-from harness.plugins import DISTRIBUTION, Registry, load_registry, validate
+from harness.plugins import Registry, load_registry, validate
 from harness.protocols import Generator, ModelRef, Progress, RunContext, SilentProgress, Suite
 from harness.sampler import Sampler
 from harness.specs import JudgeSpec, ObjectiveSpec, UpdaterSpec
 from harness.store import RunStore
 from harness.suites import load_suite
-from harness.types import BASE_POLICY, EvalReport, Prompt, digest
+from harness.training_data import file_prompts
+from harness.types import BASE_POLICY, EvalReport, digest
 
 RUNS = Path("runs")
 
@@ -83,12 +86,13 @@ def plan_loop(
         raise ConfigError("no suite is named", where=where, remedy="Give one with --suite; see `harness suites`.")
     target = as_target(find_suite(head["suite"], registry, RunContext(progress=progress)))
     values = _layers([DEFAULTS, target.recipe, given], sets)
-    resolved = _resolve_names(validate(LoopConfig, values, where=where), registry)
+    folder = config.parent if isinstance(config, Path) else Path()
+    resolved = _resolve_names(validate(LoopConfig, values, where=where), registry, folder)
     context = RunContext(progress=progress, seed=resolved.seed)
     suites = (target, *(find_suite(name, registry, context) for name in resolved.beside))
     _check(resolved, suites, registry, context)
     model = assets.model(resolved.model, progress)
-    return Plan(resolved, suites, model, _identity(resolved, suites, model, registry))
+    return Plan(resolved, suites, model, run_identity(resolved, suites, model, registry))
 
 
 def run_loop(
@@ -112,8 +116,9 @@ def run_loop(
         model=plan.model, seed=plan.config.seed, adapter=plan.config.adapter, progress=progress, components=registry
     )
     for number, stage in enumerate(plan.config.stages):  # refuses settings that only the updater itself understands
-        registry.create("updater", stage.updater, stage.config, context, where=f"stages.{number}.config")
-    sampler = Sampler(lambda: _generator(plan.config.generator, registry, context))
+        where = f"stages.{number}.config"
+        make_updater(registry, stage.updater, stage.config, context, plan.config.launcher, where=where)
+    sampler = Sampler(lambda: start_generator(plan.config.generator, registry, context))
     with store.lock(), closing(sampler):
         incumbent = Loop(plan.config, plan.suites, store, registry, context, sampler).run()
     if not finished:
@@ -159,7 +164,7 @@ def evaluate(
         suite_fingerprint(suite, registry, config)  # refuses bad settings before anything is fetched
     context = replace(context, model=assets.model(model, context.progress))
     checkpoint = open_checkpoint(adapter, base=context.require_model().fingerprint) if adapter else None
-    sampler = Sampler(lambda: _generator(_resolve_generator(generator or GeneratorRef()), registry, context))
+    sampler = Sampler(lambda: start_generator(_resolve_generator(generator or GeneratorRef()), registry, context))
     with closing(sampler):
         return evaluate_suites(
             loaded,
@@ -199,8 +204,8 @@ def _layers(layers: Sequence[Mapping[str, Any]], sets: Sequence[str]) -> dict[st
     return apply_sets(merge(*fitting), sets)
 
 
-def _resolve_names(config: LoopConfig, registry: Registry) -> LoopConfig:
-    """`auto` and every component's defaults made explicit, so that what is stored is what ran."""
+def _resolve_names(config: LoopConfig, registry: Registry, folder: Path) -> LoopConfig:
+    """`auto`, paths (from `folder`) and every component's defaults made explicit: what is stored is what ran."""
     generator = _resolve_generator(config.generator)
     settings = registry.config("generator", generator.name, generator.config, where="[generator]")
     generator = GeneratorRef(name=generator.name, config=settings.model_dump(mode="json"))
@@ -209,7 +214,8 @@ def _resolve_names(config: LoopConfig, registry: Registry) -> LoopConfig:
         if stage.generator != "policy":
             registry.get("generator", stage.generator)
         settings = registry.config("updater", stage.updater, stage.config, where=f"stages.{number}.config")
-        stages.append(stage.model_copy(update={"config": settings.model_dump(mode="json")}))
+        data = None if stage.data is None else str((folder / stage.data).resolve())
+        stages.append(stage.model_copy(update={"config": settings.model_dump(mode="json"), "data": data}))
     return config.model_copy(update={"generator": generator, "stages": stages})
 
 
@@ -226,15 +232,21 @@ def _check(config: LoopConfig, suites: Sequence[Suite], registry: Registry, cont
     names = [suite.name for suite in suites]
     if len(set(names)) != len(names):
         raise ConfigError(f"a suite is named twice: {', '.join(names)}", where="beside", remedy="Name each once.")
-    if not target.train:
+    if not target.train and any(stage.data is None for stage in config.stages):
         raise ConfigError(
-            "it has no training prompts", where=f"suite {target.name}", remedy="Use `harness eval` on it."
+            "it has no training prompts",
+            where=f"suite {target.name}",
+            remedy="Use `harness eval` on it, or give every stage its `data`.",
         )
     for suite in suites:
         eval_sampling(suite, config.eval)
         seat_judges(suite, "eval", registry, context)
     beside = {suite.name: suite for suite in suites[1:]}
     for number, stage in enumerate(config.stages):
+        require_fitting_objective(stage.updater, stage.config, registry, where=f"stages.{number}.config.objective")
+        if stage.data is not None:
+            _require_rows_alone(config, stage, where=f"stages.{number}")
+            continue
         if stage.generator == "reference":
             shown = [target, *(suite for suite in suites if suite.name in stage.replay)]
             _require_references(stage, shown, where=f"stages.{number}")
@@ -248,9 +260,28 @@ def _check(config: LoopConfig, suites: Sequence[Suite], registry: Registry, cont
                     remedy=f"Known here: {', '.join(known) or 'none'}; see `beside`.",
                 )
             seat_judges(beside[name], "train", registry, context)
-        require_fitting_objective(stage.updater, stage.config, registry, where=f"stages.{number}.config.objective")
     _require_independent_judges(target, registry)
-    _require_separate_items(config, suites)
+    _require_separate_items(config, suites, context)
+
+
+def _require_rows_alone(config: LoopConfig, stage: Stage, *, where: str) -> None:
+    """A stage with `data` has one round, and no settings of sampling or judging, which it would not read."""
+    if stage.unread:
+        raise ConfigError(
+            f"{', '.join(stage.unread)} and data are given, and with data nothing is sampled or judged",
+            where=where,
+            remedy="Leave out one or the other.",
+        )
+    if stage.rounds > 1:
+        raise ConfigError(
+            f"rounds = {stage.rounds} would train on the same rows again",
+            where=where,
+            remedy="Leave out rounds; config.epochs sets the passes over them.",
+        )
+    if Path(str(stage.data)).suffix == ".parquet" and "model" not in config.model_fields_set:
+        raise ConfigError(
+            "its tokens are those of one model", where=f"{where}.data", remedy="Name it with model, or with --model."
+        )
 
 
 def _require_references(stage: Stage, suites: Sequence[Suite], *, where: str) -> None:
@@ -294,16 +325,21 @@ def _require_independent_judges(target: Suite, registry: Registry) -> None:
         )
 
 
-def _require_separate_items(config: LoopConfig, suites: Sequence[Suite]) -> None:
-    """No question that is evaluated on, in any suite, may be trained on, in any other."""
+def _require_separate_items(config: LoopConfig, suites: Sequence[Suite], context: RunContext) -> None:
+    """No question that is evaluated on, in any suite, may be trained on, in any other or in a file."""
     replayed = {name for stage in config.stages for name in stage.replay}
     training = [suite for suite in suites if suite is suites[0] or suite.name in replayed]
-    asked = {prompt.question: (suite.name, prompt.id) for suite in training for prompt in suite.train}
+    asked = {prompt.question: (f"suite {suite.name}", prompt.id) for suite in training for prompt in suite.train}
+    for data in {stage.data: None for stage in config.stages if stage.data is not None}:
+        prompts = file_prompts(Path(data), context)
+        if not prompts:
+            raise ConfigError("it holds no row", where=data, remedy="Write rows to train on.")
+        asked |= {prompt.question: (data, prompt.id) for prompt in prompts}
     for suite in suites:
         for item in suite.items:
             if twin := asked.get(item.question):
                 raise ConfigError(
-                    f"item {item.id!r} asks what training prompt {twin[1]!r} of suite {twin[0]} asks",
+                    f"item {item.id!r} asks what training prompt {twin[1]!r} of {twin[0]} asks",
                     where=f"suite {suite.name}",
                     remedy="Take it out of one side; what is evaluated must be held out.",
                 )
@@ -314,49 +350,7 @@ def _is_deterministic(judge: str, registry: Registry) -> bool:
     return isinstance(spec, JudgeSpec) and spec.deterministic
 
 
-def _identity(config: LoopConfig, suites: Sequence[Suite], model: ModelRef, registry: Registry) -> dict[str, Any]:
-    """What a run is: two runs with equal identities are the same run. It covers the content of what is named."""
-    named = {("generator", config.generator.name)}
-    for stage in config.stages:
-        named |= {("updater", stage.updater)} | (
-            {("generator", stage.generator)} if stage.generator != "policy" else set()
-        )
-        named |= {("objective", name) for name in named_objectives(stage.config)}
-    named |= {("judge", use.name) for suite in suites for use in suite.judges}
-    return {
-        "config": config.model_dump(mode="json"),
-        "model": model.fingerprint,
-        "suites": {s.name: _suite_identity(s, registry, config.eval) for s in suites},
-        "components": {f"{kind} {name}": str(registry.get(kind, name).origin) for kind, name in sorted(named)},
-        "harness": importlib.metadata.version(DISTRIBUTION),
-    }
-
-
-def named_objectives(config: Any) -> set[str]:
-    """Every objective that an updater's settings name, those that are parts of others too."""
-    if isinstance(config, Mapping):
-        own = {config["objective"]} if isinstance(config.get("objective"), str) else set()
-        return own.union(*map(named_objectives, config.values()))
-    return set().union(*map(named_objectives, config)) if isinstance(config, (list, tuple)) else set()
-
-
-def _suite_identity(suite: Suite, registry: Registry, config: EvalConfig) -> dict[str, Any]:
-    """Everything about a suite that a round's samples, rewards or decision depend on."""
-    uses = [use for use in suite.judges if use.use in ("train", "both")]
-    return {
-        "version": suite.version,
-        "role": suite.role,
-        "margins": [suite.margin, suite.anchor_margin, suite.floor],
-        "items": digest([suite_fingerprint(suite, registry, config), [i.cluster or i.id for i in suite.items]])[:16],
-        "train": digest([[_content(prompt) for prompt in suite.train], judges_fingerprint(uses, registry)])[:16],
-    }
-
-
-def _content(prompt: Prompt) -> list[Any]:
-    return [prompt.id, prompt.hash, dict(prompt.metadata)]
-
-
-def _generator(ref: GeneratorRef, registry: Registry, context: RunContext) -> Generator:
+def start_generator(ref: GeneratorRef, registry: Registry, context: RunContext) -> Generator:
     generator: Generator = registry.create("generator", ref.name, ref.config, context, where="[generator]")
     return generator
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.durable import write_text
 from harness.errors import StoreError
-from harness.types import AdapterCheckpoint, Probe
+from harness.types import AdapterCheckpoint, CheckpointKind, Probe
 
 SEAL = "checkpoint.json"
 
@@ -24,20 +24,25 @@ def weights_digest(folder: Path) -> str:
     return hasher.hexdigest()
 
 
-def seal_checkpoint(folder: Path, *, base: str, probe: Probe | None) -> AdapterCheckpoint:
+def seal_checkpoint(
+    folder: Path, *, base: str, probe: Probe | None, quantization: str = "", kind: CheckpointKind = "policy"
+) -> AdapterCheckpoint:
     """Record what a finished adapter folder holds. `base` is the fingerprint of its model."""
     version = weights_digest(folder)
     seal = {
         "version": version,
         "base": base,
+        "kind": kind,
+        "quantization": quantization,
         "probe": {"token_ids": list(probe.token_ids), "logprobs": list(probe.logprobs)} if probe else None,
     }
     write_text(folder / SEAL, json.dumps(seal))
-    return AdapterCheckpoint(folder, version, base, probe)
+    return AdapterCheckpoint(folder, version, base, probe, quantization, kind)
 
 
-def open_checkpoint(folder: Path, *, base: str | None = None) -> AdapterCheckpoint:
-    """Read a sealed adapter back. Raises StoreError when it is missing, damaged, or made for another `base`."""
+def open_checkpoint(folder: Path, *, base: str | None = None, kind: CheckpointKind = "policy") -> AdapterCheckpoint:
+    """Read a sealed adapter back. Raises StoreError when it is missing, damaged, of another kind, or made for another
+    `base`."""
     where = str(folder)
     try:
         seal = json.loads((folder / SEAL).read_text())
@@ -60,5 +65,18 @@ def open_checkpoint(folder: Path, *, base: str | None = None) -> AdapterCheckpoi
             where=where,
             remedy="Name the model that it was trained on with --model.",
         )
+    if seal.get("kind", "policy") != kind:
+        raise StoreError(
+            f"this is a {seal['kind'].replace('_', ' ')}, not a {kind.replace('_', ' ')}",
+            where=where,
+            remedy="A reward model is for the judge `reward_model`, a policy for all else.",
+        )
     restored = Probe(tuple(probe["token_ids"]), tuple(probe["logprobs"])) if probe else None
-    return AdapterCheckpoint(folder, version, made_for, restored)
+    quantization, kind = seal.get("quantization", ""), seal.get("kind", "policy")
+    return AdapterCheckpoint(folder, version, made_for, restored, quantization, kind)
+
+
+def saved_quantization(folder: Path) -> str:
+    """How the base was held when the adapter in `folder` was trained; "" for one that nothing is recorded of."""
+    seal = folder / SEAL
+    return str(json.loads(seal.read_text()).get("quantization", "")) if seal.is_file() else ""

@@ -8,12 +8,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, SerializerFunctionWrapHandler, model_serializer
 
 from harness.errors import ConfigError
-from harness.gate import GateConfig
+from harness.gate import GateConfig, TargetRule
 from harness.specs import Config
 
 
@@ -24,10 +24,22 @@ class GeneratorRef(Config):
     config: dict[str, Any] = Field(default_factory=dict)
 
 
+SAMPLING_SETTINGS = frozenset(("generator", "prompts", "n", "replay", "temperature", "max_tokens", "reward_weights"))
+"""What of a stage is about sampling and judging."""
+
+
 class Stage(Config):
-    """`[[stages]]`: rounds that are alike. Each samples, judges, updates, evaluates and is gated."""
+    """`[[stages]]`: rounds that are alike. Each samples, judges, updates, evaluates and is gated.
+
+    With `data` nothing is sampled and nothing judged, and the settings of both are left out of what is printed.
+    """
 
     updater: str = Field(description="what trains: a plugin name, see `harness plugins`")
+    data: str | None = Field(
+        default=None,
+        min_length=1,
+        description="rows to train on instead of sampling (.jsonl or .parquet), relative to the config file",
+    )
     generator: str = Field(
         default="policy", description="`policy` (what [generator] names) or another, such as `reference`"
     )
@@ -40,7 +52,30 @@ class Stage(Config):
     temperature: float = Field(default=1.0, ge=0)
     max_tokens: int | None = Field(default=None, ge=1, description="completion tokens; default: the suite's")
     reward_weights: dict[str, float] = Field(default_factory=dict, description="overrides the suite's judge weights")
+    gate: TargetRule = Field(
+        default="gain", description="what the target must show: `gain`, or `hold` for a stage that only prepares"
+    )
     config: dict[str, Any] = Field(default_factory=dict, description="the updater's own settings")
+
+    @property
+    def unread(self) -> list[str]:
+        """Settings that were given and that a stage with `data` does not read."""
+        return sorted(self.model_fields_set & SAMPLING_SETTINGS) if self.data is not None else []
+
+    @model_serializer(mode="wrap")
+    def _without_unread(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        return {k: v for k, v in values.items() if self.data is None or k not in SAMPLING_SETTINGS}
+
+
+class LauncherConfig(Config):
+    """`[launcher]`: processes that an update runs in. Without it there is one, this one."""
+
+    name: Literal["accelerate"] = "accelerate"
+    num_processes: int | None = Field(default=None, ge=1, description="default: the config file's")
+    config_file: Path | None = Field(
+        default=None, description="of `accelerate config`: DDP, FSDP, DeepSpeed; see examples/accelerate"
+    )
 
 
 class EvalConfig(Config):
@@ -64,6 +99,9 @@ class LoopConfig(Config):
     generator: GeneratorRef = GeneratorRef()
     stages: list[Stage] = Field(min_length=1)
     adapter: dict[str, Any] = Field(default_factory=dict, description="a PEFT config: peft_type and its own fields")
+    launcher: LauncherConfig | None = Field(
+        default=None, description="processes that updates run in; default: this one"
+    )
     eval: EvalConfig = EvalConfig()
     gate: GateConfig = GateConfig()
 
@@ -79,7 +117,7 @@ class LoopConfig(Config):
         """What round `index` draws: (suite, how many prompts, how many earlier rounds took). None is the target."""
 
         def counts(stage: Stage) -> dict[str | None, int]:
-            return dict[str | None, int]([(None, stage.prompts), *stage.replay.items()])
+            return {} if stage.data is not None else dict([(None, stage.prompts), *stage.replay.items()])
 
         earlier = [counts(self.stage_of(i)) for i in range(1, index)]
         return [(n, count, sum(e.get(n, 0) for e in earlier)) for n, count in counts(self.stage_of(index)).items()]

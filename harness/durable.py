@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from harness.errors import ConfigError, StoreError
 
 
 def fsync(path: Path) -> None:
@@ -38,3 +44,28 @@ def make_folder(path: Path) -> None:
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
         fsync(path.parent)
+
+
+def require_new(out: Path) -> None:
+    """Raises ConfigError when there is something that `written_aside` would have to replace."""
+    if out.exists():
+        raise ConfigError("it is there already", where=str(out), remedy="Name another folder with --out.")
+
+
+@contextmanager
+def written_aside(out: Path, *, remedy: str = "Make room, or name another folder with --out.") -> Iterator[Path]:
+    """A folder that becomes `out`, whole and on the disk, when the block ends well, and is removed when it does not."""
+    draft: Path | None = None
+    try:
+        make_folder(out.parent)
+        draft = Path(tempfile.mkdtemp(prefix=f"{out.name}.", suffix=".tmp", dir=out.parent))
+        draft.chmod(0o755)
+        yield draft
+        fsync_tree(draft)
+        draft.rename(out)
+        fsync(out.parent)
+    except OSError as error:
+        raise StoreError(f"cannot be written ({error.strerror})", where=str(out), remedy=remedy) from error
+    finally:
+        if draft is not None:
+            shutil.rmtree(draft, ignore_errors=True)

@@ -7,6 +7,8 @@ chance of promoting a candidate that fails any one of them is at most alpha, wit
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from harness.specs import Config
@@ -15,6 +17,10 @@ from harness.types import Check, EvalReport, GateDecision, Outcome, SuiteReport
 
 MIN_SCORED = 0.99
 """Share of items that must be scored in both arms for a comparison to mean anything."""
+
+
+TargetRule = Literal["gain", "hold"]
+"""What a round must show on the target: a gain, or as on a regression suite that nothing is lost."""
 
 
 class GateConfig(Config):
@@ -27,38 +33,45 @@ class GateConfig(Config):
 
 
 def gate(
-    incumbent: EvalReport, candidate: EvalReport, anchor: EvalReport, config: GateConfig | None = None
+    incumbent: EvalReport,
+    candidate: EvalReport,
+    anchor: EvalReport,
+    config: GateConfig | None = None,
+    *,
+    rule: TargetRule = "gain",
 ) -> GateDecision:
     """Promote, reject, or call the evidence inconclusive.
 
     `anchor` is the frozen starting point: regression suites are held against it as well, so that small losses
-    which each pass cannot add up over rounds.
+    which each pass cannot add up over rounds. With the rule `hold` the target is one of them.
     """
     config = config or GateConfig()
     if problem := _invalid(incumbent, candidate, anchor):
         return GateDecision("invalid", f"Not decided: {problem}.")
-    checks = [check for suite in candidate.suites for check in _suite_checks(suite, incumbent, anchor, config)]
+    checks = [check for suite in candidate.suites for check in _suite_checks(suite, incumbent, anchor, config, rule)]
     binding = [check for check in checks if not check.name.startswith("monitor")]
     failed = [check for check in binding if not check.passed]
     outcome: Outcome = "promoted"
     if failed:
         outcome = "rejected" if any(check.refuted for check in failed) else "inconclusive"
-    return GateDecision(outcome, _sentence(outcome, checks, failed, 1 - config.alpha), tuple(checks))
+    return GateDecision(outcome, _sentence(outcome, checks, failed, 1 - config.alpha, rule), tuple(checks))
 
 
-def _suite_checks(suite: SuiteReport, incumbent: EvalReport, anchor: EvalReport, config: GateConfig) -> list[Check]:
+def _suite_checks(
+    suite: SuiteReport, incumbent: EvalReport, anchor: EvalReport, config: GateConfig, rule: TargetRule
+) -> list[Check]:
     before = _report(incumbent, suite.suite)
     interval = _compare(before, suite, config.alpha)
-    if suite.role == "target":
+    if suite.role == "target" and rule == "gain":
         return [_target(suite, interval, config), *_floor(suite)]
     if suite.role == "guard":
         return [*_floor(suite), _no_worse("guard", suite, "incumbent", interval, suite.margin, strict=True)]
-    if suite.role == "regression":
+    if suite.role in ("regression", "target"):
         since = _compare(_report(anchor, suite.suite), suite, config.alpha)
         return [
             *_floor(suite),
-            _no_worse("regression", suite, "incumbent", interval, suite.margin, strict=False),
-            _no_worse("regression", suite, "anchor", since, suite.anchor_margin, strict=False),
+            _no_worse(suite.role, suite, "incumbent", interval, suite.margin, strict=False),
+            _no_worse(suite.role, suite, "anchor", since, suite.anchor_margin, strict=False),
         ]
     return [_check(f"monitor {suite.suite} vs incumbent", interval, passed=True, refuted=False, threshold=None)]
 
@@ -148,12 +161,14 @@ def _compare(before: SuiteReport, after: SuiteReport, alpha: float) -> Interval:
 # ---------------------------------------------------------------- words
 
 
-def _sentence(outcome: Outcome, checks: list[Check], failed: list[Check], confidence: float) -> str:
+def _sentence(outcome: Outcome, checks: list[Check], failed: list[Check], confidence: float, rule: TargetRule) -> str:
     if outcome == "promoted":
-        target = next(check for check in checks if check.name.startswith("target"))
-        gain = f"{_points(target.estimate)} on {target.name.split()[1]}"
+        target = next(c for c in checks if c.name.startswith("target") and c.name.endswith("vs incumbent"))
+        suite, change = target.name.split()[1], _points(target.estimate)
         bound = f"at least {_points(target.lower)} with {confidence:.0%} confidence"
-        return f"Promoted: {gain} ({bound}), and nothing that must hold got worse."
+        if rule == "hold":
+            return f"Promoted: {suite} holds at {change} ({bound}), and nothing else that must hold got worse."
+        return f"Promoted: {change} on {suite} ({bound}), and nothing that must hold got worse."
     first = min([c for c in failed if c.refuted] or failed, key=_shortfall)
     shown = f"{first.name} is {_points(first.estimate)}"
     if first.lower is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from harness.specs import GeneratorSpec, JudgeSpec, ObjectiveSpec, SuiteSpec, UpdaterSpec
+from harness.specs import ExporterSpec, GeneratorSpec, JudgeSpec, ObjectiveSpec, SuiteSpec, UpdaterSpec
 
 if TYPE_CHECKING:
     import click
@@ -44,6 +44,11 @@ def harness_register_updaters() -> Iterable[UpdaterSpec]:  # type: ignore[empty-
 @hookspec
 def harness_register_suites() -> Iterable[SuiteSpec]:  # type: ignore[empty-body]
     """Suites: prompts with judges and a role in the gate."""
+
+
+@hookspec
+def harness_register_exporters() -> Iterable[ExporterSpec]:  # type: ignore[empty-body]
+    """Exporters: something that writes an adapter as others load it."""
 
 
 @hookspec

@@ -6,7 +6,8 @@ There are no callbacks and no states: to resume is to run it again, and the stor
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -15,15 +16,20 @@ from typing import Any
 from harness.checkpoints import open_checkpoint
 from harness.config import LoopConfig, Stage
 from harness.errors import HarnessError, UpdateError
-from harness.evaluation import evaluate_suites
+from harness.evaluation import SuiteResults, evaluate_suites
 from harness.gate import gate
 from harness.judging import seat_judges
+from harness.launching import make_updater
 from harness.plugins import Registry
 from harness.protocols import Generator, RunContext, Suite
 from harness.records import read_decision, read_groups, read_report, write_groups, write_json
 from harness.sampler import Sampler, draw_groups
 from harness.store import RunStore
+from harness.training_data import file_digest, file_groups
 from harness.types import BASE_POLICY, AdapterCheckpoint, EvalReport, GateDecision, Group, Prompt, Sampling, ScoredGroup
+
+VALIDATION_PROMPTS = 32
+"""Training prompts, of which no round trains, that early stopping samples answers to."""
 
 
 @dataclass(frozen=True)
@@ -65,21 +71,18 @@ class Loop:
             return self.stored(index) if self.store.incumbent_round(upto=index) == index else incumbent
         self.registry.notify("harness_round_started", run=self.store.folder.name, index=index, stage=stage.updater)
         self.context.progress.note(
-            f"round {index}/{self.config.rounds}: {stage.generator} -> {stage.updater}, "
-            f"{stage.prompts + sum(stage.replay.values())} prompts x {stage.n}, from {incumbent.version[:12]}"
+            f"round {index}/{self.config.rounds}: {described(stage)}, from {incumbent.version[:12]}"
         )
         groups = self.sample(index, stage, incumbent)
         candidate = self.update(index, stage, groups, incumbent)
         if candidate is None:
             return incumbent
         report = self.evaluate(index, candidate)
-        decision = self.store.step(
-            index,
-            "decision",
-            "decision.json",
-            make=lambda path: write_json(path, gate(incumbent.report, report, anchor, self.config.gate)),
-            read=read_decision,
-        )
+
+        def decide(path: Path) -> None:
+            write_json(path, gate(incumbent.report, report, anchor, self.config.gate, rule=stage.gate))
+
+        decision = self.store.step(index, "decision", "decision.json", make=decide, read=read_decision)
         if decision.outcome == "invalid":
             raise HarnessError(decision.sentence, where=f"round {index}", remedy="Start a new run.")
         self.commit(index, decision, candidate.version if decision.promoted else incumbent.version)
@@ -95,6 +98,8 @@ class Loop:
 
     def sample(self, index: int, stage: Stage, incumbent: Incumbent) -> list[ScoredGroup]:
         """Always from what is promoted. Completions are stored before they are judged: they are what costs."""
+        if stage.data is not None:
+            return self.read(index, stage.data)
         sources = [(self.suite(name), count, used) for name, count, used in self.config.sources(index)]
 
         def make(path: Path) -> Mapping[str, Any]:
@@ -124,6 +129,25 @@ class Loop:
 
         return self.store.step(index, "judge", "groups.parquet", make=judge, read=read_groups)
 
+    def read(self, index: int, data: str) -> list[ScoredGroup]:
+        """The rows of a file in place of what is sampled and judged: their rewards come with them."""
+
+        def make(path: Path) -> None:
+            if file_digest(Path(data)) != self.store.identity["data"][f"round {index}"]:
+                raise HarnessError(
+                    "it has changed since the run was started", where=data, remedy="Restore it, or start a new run."
+                )
+            write_groups(path, file_groups(Path(data), self.context))
+
+        groups = self.store.step(index, "sample", "completions.parquet", make=make, read=read_groups)
+
+        def keep(path: Path) -> Mapping[str, Any]:
+            write_groups(path, groups)
+            self.registry.notify("harness_groups_scored", run=self.store.folder.name, index=index, groups=groups)
+            return reward_figures(groups)
+
+        return self.store.step(index, "judge", "groups.parquet", make=keep, read=read_groups)
+
     def _draw(self, index: int, stage: Stage, generator: Generator, suite: Suite, count: int, used: int) -> list[Group]:
         sampling = Sampling(stage.temperature, max_tokens=stage.max_tokens or suite.sampling.max_tokens)
         prompts = train_batch(suite, self.config.seed, used, count)
@@ -138,9 +162,14 @@ class Loop:
     ) -> AdapterCheckpoint | None:
         """The round's candidate, or None when the update failed by itself and the round is committed as rejected."""
         model = self.context.require_model()
+        scratch = self.store.round_folder(index) / "update.midway"
 
         def make(path: Path) -> Mapping[str, Any]:
-            updater = self.registry.create("updater", stage.updater, stage.config, self.context, where=f"round {index}")
+            context = replace(self.context, scratch=scratch, score=self._score(index, stage))
+            where = f"round {index}"
+            updater = make_updater(
+                self.registry, stage.updater, stage.config, context, self.config.launcher, where=where
+            )
             path.mkdir()
             update = updater.update(
                 groups, parent=incumbent.checkpoint, out=path, seed=derive_seed(self.config.seed, index)
@@ -148,13 +177,36 @@ class Loop:
             return dict(update.metrics)
 
         try:
-            return self.store.step(
+            checkpoint = self.store.step(
                 index, "update", "adapter", make=make, read=lambda path: open_checkpoint(path, base=model.fingerprint)
             )
         except UpdateError as error:
             decision = GateDecision("rejected", f"Rejected: the update failed: {error} The incumbent stays.")
             self.commit(index, decision, incumbent.version)
-            return None
+            checkpoint = None
+        shutil.rmtree(scratch, ignore_errors=True)
+        return checkpoint
+
+    def _score(self, index: int, stage: Stage) -> Callable[[AdapterCheckpoint], float]:
+        """Mean reward on the target's training prompts that come last in the order that all rounds draw from."""
+        target = self.suites[0]
+        used = sum(self.config.stage_of(i).prompts for i in range(1, self.config.rounds + 1))
+        spare = min(VALIDATION_PROMPTS, len(target.train) - used)
+
+        def score(checkpoint: AdapterCheckpoint) -> float:
+            if spare < 1:
+                raise HarnessError(
+                    f"the rounds train on {used} of {len(target.train)} prompts and leave none to stop early by",
+                    where=f"round {index}",
+                    remedy="Train on fewer, or watch the loss.",
+                )
+            sampling = Sampling(temperature=0.0, max_tokens=stage.max_tokens or target.sampling.max_tokens)
+            prompts = train_batch(target, self.config.seed, len(target.train) - spare, spare)
+            groups = draw_groups(self.sampler.at(checkpoint), prompts, n=1, sampling=sampling, seed=self.config.seed)
+            bench = seat_judges(target, "train", self.registry, self.context, weights=stage.reward_weights)
+            return reward_figures(bench.score(groups)).get("reward/mean", 0.0)
+
+        return score
 
     def evaluate(self, index: int, checkpoint: AdapterCheckpoint | None) -> EvalReport:
         def make(path: Path) -> Mapping[str, Any]:
@@ -168,9 +220,7 @@ class Loop:
                 config=self.config.eval,
             )
             path.mkdir()
-            for name, groups in results.items():
-                write_groups(path / f"{slug(name)}.parquet", groups)
-            write_json(path / "report.json", report)
+            write_eval(path, report, results)
             self.registry.notify("harness_eval_finished", run=self.store.folder.name, index=index, report=report)
             means = {f"eval/{s.suite}": s.mean for s in report.suites if s.mean is not None}
             return {**means, **self.sampler.metrics}
@@ -187,6 +237,20 @@ class Loop:
                 self.registry.notify(
                     "harness_round_finished", run=self.store.folder.name, index=index, decision=decision
                 )
+
+
+def described(stage: Stage) -> str:
+    """`policy -> group, 32 prompts x 8`, or `rows.jsonl -> sft`."""
+    if stage.data is not None:
+        return f"{Path(stage.data).name} -> {stage.updater}"
+    return f"{stage.generator} -> {stage.updater}, {stage.prompts + sum(stage.replay.values())} prompts x {stage.n}"
+
+
+def write_eval(path: Path, report: EvalReport, results: SuiteResults) -> None:
+    """The report and each suite's scored groups, into an empty folder."""
+    for name, groups in results.items():
+        write_groups(path / f"{slug(name)}.parquet", groups)
+    write_json(path / "report.json", report)
 
 
 def read_eval(path: Path) -> EvalReport:

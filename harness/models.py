@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,6 +97,15 @@ def check_model_folder(path: Path) -> None:
         if missing := shards - {file.name for file in weights}:
             what = f"shards are missing: {', '.join(sorted(missing))}"
             raise AssetError(what, where=where, remedy="Download the model again.")
+
+
+def copy_tokenizer(model: Path, out: Path) -> None:
+    """Everything of a model folder that turns chats into tokens: tokenizer, special tokens, chat templates."""
+    for pattern in _RENDERING:
+        for file in filter(Path.is_file, model.glob(pattern)):
+            target = out / file.relative_to(model)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
 
 
 def _check_safetensors(file: Path) -> None:

@@ -23,7 +23,17 @@ from pydantic import ValidationError
 from harness import hookspecs
 from harness.errors import ConfigError, HarnessError, PluginError, did_you_mean
 from harness.protocols import Objective, RunContext
-from harness.specs import ComponentSpec, Config, Family, GeneratorSpec, JudgeSpec, ObjectiveSpec, SuiteSpec, UpdaterSpec
+from harness.specs import (
+    ComponentSpec,
+    Config,
+    ExporterSpec,
+    Family,
+    GeneratorSpec,
+    JudgeSpec,
+    ObjectiveSpec,
+    SuiteSpec,
+    UpdaterSpec,
+)
 
 DISTRIBUTION = "harness-align"
 BUILTINS = ("harness_plugins.plugin", "harness_judges.plugin", "harness_suites.plugin")
@@ -33,6 +43,7 @@ SPEC_OF_HOOK: Mapping[str, type[ComponentSpec[Any]]] = {
     "harness_register_objectives": ObjectiveSpec,
     "harness_register_updaters": UpdaterSpec,
     "harness_register_suites": SuiteSpec,
+    "harness_register_exporters": ExporterSpec,
 }
 KINDS = tuple(spec.kind for spec in SPEC_OF_HOOK.values())
 
@@ -69,9 +80,20 @@ class Problem:
         return f"plugin {self.origin.plugin} ({self.origin}): {self.error}"
 
 
+@dataclass(frozen=True)
+class Sources:
+    """What a registry was loaded from, so that another process can load the same."""
+
+    local_files: tuple[Path, ...] = ()
+    disabled: tuple[str, ...] = ()
+    third_party: bool = True
+
+
 @dataclass
 class Registry:
     """All components by kind and name. `problems` says what could not be loaded."""
+
+    sources: Sources = field(default_factory=Sources)
 
     manager: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager("harness"))
     problems: list[Problem] = field(default_factory=list)
@@ -182,7 +204,7 @@ def load_registry(
     An installed plugin that fails is recorded in `problems`; a local file was asked for, so its failure raises.
     `disabled` holds plugin or distribution names.
     """
-    registry = Registry()
+    registry = Registry(Sources(tuple(local_files), tuple(disabled), third_party))
     version = importlib.metadata.version(DISTRIBUTION)
     for module in BUILTINS:
         registry.add(importlib.import_module(module), Origin(module.partition(".")[0], DISTRIBUTION, version))

@@ -5,7 +5,7 @@ Tensors appear in type annotations only: the core does not import torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +79,10 @@ class RunContext:
     """The `[adapter]` table: a PEFT config (`peft_type` and its own fields), passed through unread."""
     progress: Progress = field(default_factory=SilentProgress)
     components: Components | None = None
+    scratch: Path | None = None
+    """Where an updater may keep what it needs to go on after a crash; emptied when the update is stored."""
+    score: Callable[[AdapterCheckpoint], float] | None = None
+    """Mean reward of a policy on prompts that are neither trained on nor held out for the gate; None outside a loop."""
 
     def require_model(self) -> ModelRef:
         if self.model is None:
@@ -182,6 +186,14 @@ class Updater(Protocol):
         self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, out: Path, seed: int
     ) -> Update:
         """Train from `parent` (None: a fresh adapter) and write the result into the empty folder `out`."""
+        ...
+
+
+class Exporter(Protocol):
+    """Writes an adapter in a form that others load. The model that it belongs to is in the context."""
+
+    def export(self, checkpoint: AdapterCheckpoint, out: Path) -> None:
+        """Fill the empty folder `out`. The model card (`README.md`) and `lineage.json` are added to it afterwards."""
         ...
 
 

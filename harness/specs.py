@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from harness.protocols import Generator, Judge, Objective, RunContext, Suite, Updater
+from harness.protocols import Exporter, Generator, Judge, Objective, RunContext, Suite, Updater
 
 C = TypeVar("C")
 
@@ -74,3 +74,11 @@ class UpdaterSpec(ComponentSpec[Updater]):
 @dataclass(frozen=True)
 class SuiteSpec(ComponentSpec[Suite]):
     kind: ClassVar[str] = "suite"
+
+
+@dataclass(frozen=True)
+class ExporterSpec(ComponentSpec[Exporter]):
+    """`library` is what loads the result, as model hubs name it (`library_name` of a model card)."""
+
+    kind: ClassVar[str] = "exporter"
+    library: str = "transformers"

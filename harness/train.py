@@ -5,27 +5,44 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness import assets
-from harness.api import named_objectives, require_fitting_objective
+from harness.api import require_fitting_objective
 from harness.checkpoints import open_checkpoint
-from harness.config import DEFAULTS, merge
-from harness.durable import fsync, fsync_tree, make_folder, write_text
+from harness.config import DEFAULTS, LauncherConfig, merge
+from harness.durable import require_new, write_text, written_aside
 from harness.errors import ConfigError, StoreError
+from harness.identity import named_objectives
+from harness.launching import make_updater
 from harness.plugins import DISTRIBUTION, Registry, load_registry
-from harness.protocols import Progress, RunContext, SilentProgress, Updater
+from harness.protocols import Progress, RunContext, SilentProgress
 from harness.records import read_groups
 from harness.store import RunStore
 from harness.training_data import file_groups, judged_rounds
 from harness.types import BASE_POLICY, AdapterCheckpoint, ScoredGroup, Update, digest
 
 LINEAGE = "training.json"
+READ = {
+    "adapter",
+    "components",
+    "config",
+    "data",
+    "data_digest",
+    "groups",
+    "harness",
+    "metrics",
+    "model",
+    "parent",
+    "rounds",
+    "seed",
+    "updater",
+    "version",
+}
+"""Its fields that are read back."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +64,20 @@ def train_adapter(
     adapter: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
     seed: int = 0,
+    launcher: LauncherConfig | None = None,
     registry: Registry | None = None,
     progress: Progress | None = None,
 ) -> Trained:
     """Train an adapter with `updater` on `data`, a run's folder or a file, into the new folder `out`.
 
     From a run come, unless they are given, its model, its adapter settings, its last scored round, and as `parent` the
-    adapter that this round's samples were drawn from. `parent` is an adapter's folder, or "base". Raises HarnessError
-    for anything that is wrong, before anything is written.
+    adapter that this round's samples were drawn from. `parent` is an adapter's folder, or "base". A call that was
+    interrupted goes on, when it is made again, from the last checkpoint in `out` + ".midway". Raises HarnessError for
+    anything that is wrong, before anything is written.
     """
     registry = registry or load_registry()
     source = _source(data, rounds)
-    _require_new(out)
+    require_new(out)
     settings = registry.config("updater", updater, config or {}, where="--set config").model_dump(mode="json")
     require_fitting_objective(updater, settings, registry, where="config.objective")
     origins = {f"objective {name}": str(registry.get("objective", name).origin) for name in named_objectives(settings)}
@@ -77,12 +96,13 @@ def train_adapter(
             f"the adapter {start.version[:12]} goes on as it is", where="adapter", remedy="Start anew: --parent base."
         )
     fresh = {} if start else _adapter(source.settings.get("adapter") or DEFAULTS["adapter"], adapter or {})
-    context = replace(context, model=reference, adapter=fresh)
-    trainer: Updater = registry.create("updater", updater, settings, context, where="--set config")
+    scratch = out.with_name(f"{out.name}.midway")
+    context = replace(context, model=reference, adapter=fresh, scratch=scratch)
+    trainer = make_updater(registry, updater, settings, context, launcher, where="--set config")
     groups = source.groups(context)
     _note_other_policies(groups, start, context.progress)
 
-    with _written_aside(out) as draft:
+    with written_aside(out) as draft:
         update = trainer.update(groups, parent=start, out=draft, seed=seed)
         lineage = {
             "updater": updater,
@@ -101,7 +121,28 @@ def train_adapter(
             "harness": importlib.metadata.version(DISTRIBUTION),
         }
         write_text(draft / LINEAGE, json.dumps(lineage, indent=1) + "\n")
+    shutil.rmtree(scratch, ignore_errors=True)
     return Trained(replace(update, checkpoint=replace(update.checkpoint, path=out)), lineage)
+
+
+def read_training(checkpoint: AdapterCheckpoint) -> dict[str, Any] | None:
+    """What `train_adapter` recorded beside this adapter; None where no such record is.
+
+    Raises StoreError when the record is damaged or is that of another adapter.
+    """
+    path = checkpoint.path / LINEAGE
+    if not path.is_file():
+        return None
+    remedy = "Restore the folder or train again."
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+        if missing := READ - set(record):
+            raise ValueError(f"{', '.join(sorted(missing))} missing")
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"it is damaged ({error})", where=str(path), remedy=remedy) from None
+    if record["version"] != checkpoint.version:
+        raise StoreError("it is the record of another adapter", where=str(path), remedy=remedy)
+    return record
 
 
 @dataclass(frozen=True)
@@ -132,31 +173,6 @@ def _source(data: Path, rounds: Sequence[int]) -> Source:
         remedy = "Name a run (see `harness runs`), a .parquet file of groups or a .jsonl file."
         raise ConfigError("there is no such run or file", where=str(data), remedy=remedy)
     return Source(data, None, [])
-
-
-def _require_new(out: Path) -> None:
-    if out.exists():
-        raise ConfigError("it is there already", where=str(out), remedy="Name another folder with --out.")
-
-
-@contextmanager
-def _written_aside(out: Path) -> Iterator[Path]:
-    """A folder that becomes `out`, whole and on the disk, when the block ends well, and is removed when it does not."""
-    draft: Path | None = None
-    try:
-        make_folder(out.parent)
-        draft = Path(tempfile.mkdtemp(prefix=f"{out.name}.", suffix=".tmp", dir=out.parent))
-        draft.chmod(0o755)
-        yield draft
-        fsync_tree(draft)
-        draft.rename(out)
-        fsync(out.parent)
-    except OSError as error:
-        remedy = "Make room, or name another folder with --out."
-        raise StoreError(f"cannot be written ({error.strerror})", where=str(out), remedy=remedy) from error
-    finally:
-        if draft is not None:
-            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _note_other_policies(groups: Sequence[ScoredGroup], start: AdapterCheckpoint | None, progress: Progress) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,6 +44,24 @@ def judged_rounds(store: RunStore, rounds: Sequence[int]) -> list[int]:
             remedy=f"Rounds that have: {', '.join(map(str, known)) or 'none'}.",
         )
     return sorted(set(rounds)) or known[-1:]
+
+
+def file_digest(path: Path) -> str:
+    """sha256 (hex) of a file. Raises ConfigError if it cannot be read."""
+    try:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be read ({error.strerror})", where=str(path), remedy="Name a JSONL or Parquet file."
+        ) from None
+
+
+def file_prompts(path: Path, context: RunContext) -> list[Prompt]:
+    """The prompts of a file's rows, which are checked but not tokenized. Raises ConfigError for one that is wrong."""
+    if path.suffix == ".parquet":
+        return [group.group.prompt for group in file_groups(path, context)]
+    return [row.prompt for row in read_rows(path)]
 
 
 def file_groups(path: Path, context: RunContext) -> list[ScoredGroup]:

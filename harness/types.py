@@ -18,6 +18,7 @@ from typing import Any, Literal
 FinishReason = Literal["stop", "length"]
 ScoreStatus = Literal["scored", "abstained", "failed"]
 Role = Literal["target", "regression", "guard", "monitor"]
+CheckpointKind = Literal["policy", "reward_model"]
 Outcome = Literal["promoted", "rejected", "inconclusive", "invalid"]
 
 BASE_POLICY = "base"
@@ -64,8 +65,12 @@ class Prompt:
 
     @property
     def question(self) -> str:
-        """Identity of what is asked, whatever answer is expected: a question must not be on both sides of a split."""
-        return digest([list(map(dict, self.messages)), self.tools])[:16]
+        """Identity of what is asked, whatever answer is expected: a question must not be on both sides of a split.
+
+        Tools are compared as values: their text may come from a suite or from another's file.
+        """
+        tools = [{"description": "", "parameters": {}, **tool} for tool in json.loads(self.tools or "[]")]
+        return digest([list(map(dict, self.messages)), tools])[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +186,9 @@ class AdapterCheckpoint:
     base: str
     """Fingerprint of the model that it belongs to."""
     probe: Probe | None = None
+    quantization: str = ""
+    """How the base was held while this was trained ("nf4"): served on any other it would be another policy."""
+    kind: CheckpointKind = "policy"
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ pass_app = click.make_pass_decorator(App)
 
 click.rich_click.COMMAND_GROUPS = {
     "harness": [
-        {"name": "Do", "commands": ["loop", "train", "eval"]},
+        {"name": "Do", "commands": ["loop", "init", "train", "compare", "eval", "export"]},
         {"name": "Look", "commands": ["runs", "show", "suites", "plugins", "doctor"]},
         {"name": "Shell", "commands": ["completion"]},
     ]
@@ -73,8 +73,11 @@ class LazyGroup(click.RichGroup):
 
     modules: ClassVar[dict[str, str]] = {
         "loop": "run",
+        "init": "init",
         "train": "train",
+        "compare": "compare",
         "eval": "run",
+        "export": "export",
         "runs": "look",
         "show": "look",
         "suites": "components",

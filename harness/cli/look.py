@@ -9,7 +9,7 @@ from pathlib import Path
 import rich_click as click
 
 from harness.cli.app import App, pass_app
-from harness.cli.run import RUNS_OPTION
+from harness.cli.run import RUNS_OPTION, run_folder
 from harness.errors import ConfigError, StoreError
 
 
@@ -76,7 +76,7 @@ def show_command(
     from harness.records import read_decision
     from harness.store import RunStore
 
-    folder = Path(run) if (Path(run) / "run.json").is_file() else runs / run
+    folder = run_folder(run, runs)
     store = RunStore.open(folder)
     if index is not None and (index, "commit") not in store.entries:
         raise ConfigError(

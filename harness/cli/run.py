@@ -19,6 +19,11 @@ RUNS_OPTION = click.option(
 )  # fmt: skip
 
 
+def run_folder(run: str, runs: Path) -> Path:
+    """The folder of a run that is given by its name or its folder."""
+    return Path(run) if (Path(run) / "run.json").is_file() else runs / run
+
+
 @click.command("loop")
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option("--suite", help="Target suite: a name (see `harness suites`) or a folder.")

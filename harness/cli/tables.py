@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from harness.comparison import Comparison
 from harness.loop import read_eval
 from harness.records import read_decision
 from harness.statistics import mean_interval
@@ -55,7 +56,7 @@ def _round_row(store: RunStore, index: int, names: Sequence[str]) -> list[str]:
         str(index),
         _stage_name(store, index),
         "" if reward is None else f"{reward:.3f}",
-        *(_cell(means[name], [c for c in checks if c.name.split(" vs ")[0].endswith(f" {name}")]) for name in names),
+        *(score_cell(means[name], checks_of(name, checks)) for name in names),
         "start" if index == 0 else str(commit.data["outcome"]),
         " / ".join("-" if (entry := entries[step]) is None else f"{entry.seconds:.0f}" for step in STEPS),
     ]
@@ -69,13 +70,32 @@ def _stage_name(store: RunStore, index: int) -> str:
     return ""
 
 
-def _cell(mean: float | None, checks: Sequence[Check]) -> str:
+def checks_of(suite: str, checks: Sequence[Check]) -> list[Check]:
+    return [check for check in checks if check.name.split(" vs ")[0].endswith(f" {suite}")]
+
+
+def score_cell(mean: float | None, checks: Sequence[Check]) -> str:
     if mean is None:
         return "-"
     change = next((c for c in checks if c.name.endswith("vs incumbent")), None)
     if change is None or change.estimate is None or change.lower is None or change.upper is None:
         return f"{mean:.1%}"
     return f"{mean:.1%}  {100 * change.estimate:+.1f} [{100 * change.lower:+.1f}, {100 * change.upper:+.1f}]"
+
+
+def comparison_table(comparison: Comparison) -> str:
+    """The incumbent, then a row a candidate: each suite's score and change with its bounds, and the gate's outcome."""
+    names = [suite.suite for suite in comparison.incumbent.suites]
+    means = {suite.suite: suite.mean for suite in comparison.incumbent.suites}
+    standing = f"incumbent (round {comparison.incumbent_round})"
+    rows = [[standing, "", *(score_cell(means[name], []) for name in names), "stands"]]
+    for candidate in comparison.candidates:
+        means = {suite.suite: suite.mean for suite in candidate.report.suites}
+        cells = [score_cell(means[name], checks_of(name, candidate.decision.checks)) for name in names]
+        trained = f"{candidate.updater} {candidate.objective}".strip()
+        rows.append([candidate.name, trained or "not known", *cells, candidate.decision.outcome])
+    title = f"{comparison.run.name}: candidates against what round {comparison.round} was sampled from"
+    return table(["candidate", "trained with", *names, "outcome"], rows, title=title)
 
 
 def where_things_lie(store: RunStore) -> str:

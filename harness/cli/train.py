@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
@@ -24,6 +25,9 @@ from harness.errors import EXIT_OK, ConfigError
 @click.option("--parent", help='Adapter to go on from, or "base". Default: what the run\'s samples were drawn from.')
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="config.learning_rate=1e-4, adapter.r=8.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option("--launcher", type=click.Choice(["accelerate"]), help="Train in processes of their own, one a device.")
+@click.option("--num-processes", type=click.IntRange(1), help="How many the launcher starts.")
+@click.option("--launcher-config", type=click.Path(path_type=Path), help="File of `accelerate config`.")
 @RUNS_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print what was trained as JSON.")
 @pass_app
@@ -37,12 +41,16 @@ def train_command(
     parent: str | None,
     sets: Sequence[str],
     seed: int,
+    launcher: str | None,
+    num_processes: int | None,
+    launcher_config: Path | None,
     runs: Path,
     as_json: bool,
 ) -> int:
     """Train an adapter alone, from a stored run's groups or from a file.
 
-    A JSONL file holds prompt/chosen/rejected, prompt/completion (with a label or without), or messages.
+    A JSONL file holds prompt/chosen/rejected, prompt/completion (with a label or without), messages, or text.
+    The same command again goes on with a training that was interrupted.
     """
     from harness.config import apply_sets
     from harness.train import train_adapter
@@ -65,6 +73,7 @@ def train_command(
         adapter=settings.get("adapter"),
         config=settings.get("config"),
         seed=seed,
+        launcher=_launcher(launcher, num_processes, launcher_config),
         registry=app.registry,
         progress=app.view,
     )
@@ -77,3 +86,20 @@ def train_command(
         click.echo(", ".join([f"{out}: adapter {trained.lineage['version'][:12]}", *known]))
         click.echo(f"Evaluate it: harness eval --suite NAME --model {trained.lineage['model']['name']} --adapter {out}")
     return EXIT_OK
+
+
+def _launcher(name: str | None, processes: int | None, config: Path | None) -> Any:
+    from harness.config import LauncherConfig
+    from harness.plugins import validate
+
+    if name is None:
+        if processes is not None or config is not None:
+            raise ConfigError(
+                "--num-processes and --launcher-config are for a launcher",
+                where="harness train",
+                remedy="Add --launcher accelerate.",
+            )
+        return None
+    return validate(
+        LauncherConfig, {"name": name, "num_processes": processes, "config_file": config}, where="--launcher"
+    )

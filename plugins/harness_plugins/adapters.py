@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,13 +14,16 @@ import peft
 import torch
 import transformers
 from peft.tuners.tuners_utils import BaseTunerLayer
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from harness.checkpoints import seal_checkpoint
 from harness.errors import AssetError, ConfigError, HarnessError, did_you_mean
 from harness.protocols import ModelRef
 from harness.types import AdapterCheckpoint, Probe
+from harness_plugins.adalora import PLANNED_LATER
 from harness_plugins.shared_prefix import token_logps
+from harness_plugins.weights import KINDS, choose_weights, load_weights, save_weights, saved_settings, trains_weights
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
@@ -42,25 +46,82 @@ def quiet() -> Iterator[None]:
             chatty.enable_progress_bar()
 
 
-def load_base(path: Path, dtype: str) -> PreTrainedModel:
-    """The model in that folder, on the CPU, with SDPA attention. Raises AssetError when it cannot be loaded."""
+def load_base(path: Path, dtype: str, *, quantization: str = "", device: Any = "cpu") -> Any:
+    """The model in that folder, with SDPA attention. Raises AssetError when it cannot be loaded.
+
+    `quantization="nf4"` holds its linear layers in 4 bits with double quantization, and computes in `dtype` (QLoRA,
+    arXiv:2305.14314, section 3). Raises ConfigError where bitsandbytes is missing.
+    """
+    options: dict[str, Any] = {"dtype": DTYPES[dtype], "attn_implementation": "sdpa", "local_files_only": True}
+    if quantization:
+        options |= {"quantization_config": _nf4(DTYPES[dtype]), "device_map": {"": device}}
     try:
         with quiet():
-            return AutoModelForCausalLM.from_pretrained(
-                path, dtype=DTYPES[dtype], attn_implementation="sdpa", local_files_only=True
-            )
+            model = AutoModelForCausalLM.from_pretrained(path, **options)
     except (OSError, ValueError) as error:
         raise AssetError(f"the model cannot be loaded ({error})", where=str(path)) from error
+    return model if quantization else model.to(device)
+
+
+def _nf4(compute: torch.dtype) -> Any:
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            "quantization = 'nf4' needs bitsandbytes, which is not installed",
+            where="updater",
+            remedy="pip install 'harness-align[qlora]'",
+        )
+    return transformers.BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute,
+    )
+
+
+def load_policy(base: Path, folder: Path, dtype: str, *, quantization: str = "", device: Any = "cpu") -> Any:
+    """The base model with what is saved in `folder`, for computing only. An adapter that was trained on a quantized
+    base is put on that base as it was then, but held in `dtype`: elsewhere it would be another policy.
+
+    Raises AssetError when either cannot be loaded.
+    """
+    model = load_base(base, dtype if not quantization else "bfloat16", quantization=quantization)
+    if quantization:
+        with quiet():
+            model = model.dequantize().to(DTYPES[dtype])  # before its first forward pass, which repacks the weights
+    return attach(model, folder).to(device).eval()
+
+
+def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
+    """`base` with the adapter in `folder`, or with the weights in it that were trained whole."""
+    settings = saved_settings(folder)
+    if trains_weights(settings):
+        load_weights(base, folder)
+        if trainable:
+            choose_weights(base, settings)
+        return base
+    try:
+        return peft.PeftModel.from_pretrained(base, folder, is_trainable=trainable, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise AssetError(
+            f"the adapter cannot be loaded ({reason})",
+            where=str(folder),
+            remedy="Give a PEFT adapter folder with safetensors.",
+        ) from error
 
 
 def start_adapter(
-    base: PreTrainedModel, settings: Mapping[str, Any], *, parent: AdapterCheckpoint | None, model: ModelRef, seed: int
-) -> peft.PeftModel:
-    """`base` with a trainable adapter: the parent's, or where there is none a new one from `settings`.
+    base: Any, settings: Mapping[str, Any], *, parent: AdapterCheckpoint | None, model: ModelRef, seed: int
+) -> Any:
+    """`base` with a trainable adapter: the parent's, or where there is none a new one from `settings`. For kinds that
+    train the model's own weights it is `base` itself.
 
     `settings` is a PEFT config, its own fields and `peft_type`; equal seeds give equal weights. Raises ConfigError
     where they make no usable adapter, and HarnessError when the parent was trained on another model.
     """
+    if parent is None and trains_weights(settings):
+        choose_weights(base, settings)
+        return base
     if parent is None:
         return new_adapter(base, peft_config(settings), seed=seed)
     if parent.base != model.fingerprint:
@@ -70,10 +131,10 @@ def start_adapter(
             where=str(parent.path),
             remedy=f"Train from an adapter of {model.name}, or from none.",
         )
-    return peft.PeftModel.from_pretrained(base, parent.path, is_trainable=True, local_files_only=True)
+    return attach(base, parent.path, trainable=True)
 
 
-def new_adapter(base: PreTrainedModel, config: peft.PeftConfig, *, seed: int) -> peft.PeftModel:
+def new_adapter(base: Any, config: peft.PeftConfig, *, seed: int) -> peft.PeftModel:
     """A fresh adapter. Raises ConfigError when PEFT refuses it, or when starting it rewrites the base model."""
     for setting, harmless in (("modules_to_save", (None, [])), ("bias", ("none",))):
         if getattr(config, setting, harmless[0]) not in harmless:
@@ -110,38 +171,47 @@ def _fingerprint(model: Any) -> torch.Tensor:
 
 def peft_config(settings: Mapping[str, Any]) -> peft.PeftConfig:
     """The PEFT config of an `[adapter]` table. Raises ConfigError naming the field that is wrong."""
-    kinds = {str(kind.value): config for kind, config in peft.PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+    kinds: dict[str, Any] = {str(kind.value): config for kind, config in peft.PEFT_TYPE_TO_CONFIG_MAPPING.items()}
     fields = dict(settings)
     kind = str(fields.pop("peft_type", "")).upper()
     if kind not in kinds:
-        raise ConfigError(f"peft_type {kind!r} is unknown", where="adapter", remedy=did_you_mean(kind, list(kinds)))
+        remedy = did_you_mean(kind, [*kinds, *KINDS])
+        raise ConfigError(f"peft_type {kind!r} is unknown", where="adapter", remedy=remedy)
     known = list(kinds[kind].__dataclass_fields__)
     for name in fields:
         if name not in known:
             raise ConfigError(f"{kind} has no field {name!r}", where="adapter", remedy=did_you_mean(name, known))
+    later = {"total_step": PLANNED_LATER} if kind == "ADALORA" else {}
     try:
-        return kinds[kind](**{"task_type": "CAUSAL_LM", **fields})
+        return kinds[kind](**{"task_type": "CAUSAL_LM", **later, **fields})
     except (ValueError, TypeError, ImportError) as error:
         raise ConfigError(f"PEFT refuses it ({error})", where="adapter") from error
 
 
 def train_mode(model: torch.nn.Module) -> None:
     """Dropout as the adapter's config says, and none in the frozen model: its noise would be in the ratio to the
-    policy that sampled."""
+    policy that sampled. Layers whose activations are recomputed do so only in this mode, which is theirs alone."""
     model.eval()
     for module in model.modules():
         if isinstance(module, BaseTunerLayer):
             module.train()
+        elif isinstance(module, GradientCheckpointingLayer):
+            module.training = module.gradient_checkpointing
 
 
 def save_adapter(
-    model: peft.PeftModel, out: Path, *, base: str, probe_token_ids: Sequence[int] | None
+    model: Any, out: Path, *, base: str, probe_token_ids: Sequence[int] | None, quantization: str = ""
 ) -> AdapterCheckpoint:
     """Write and seal the adapter, with the model's view of `probe_token_ids` as its probe."""
-    model.save_pretrained(str(out), safe_serialization=True)
-    (out / "README.md").unlink(missing_ok=True)  # a model card of blanks
-    _make_canonical(out / "adapter_config.json")
-    return seal_checkpoint(out, base=base, probe=probe(model, probe_token_ids) if probe_token_ids else None)
+    if isinstance(model, peft.PeftModel):
+        model.save_pretrained(str(out), safe_serialization=True)
+        (out / "README.md").unlink(missing_ok=True)  # a model card of blanks
+        _make_canonical(out / "adapter_config.json")
+    else:
+        everything = all(p.requires_grad for p in model.parameters())
+        save_weights(model, out, {"peft_type": "FULL" if everything else "BITFIT"})
+    seen = probe(model, probe_token_ids) if probe_token_ids else None
+    return seal_checkpoint(out, base=base, probe=seen, quantization=quantization)
 
 
 def _make_canonical(file: Path) -> None:
@@ -159,6 +229,7 @@ def probe(model: Any, token_ids: Sequence[int]) -> Probe:
     ids = tuple(token_ids[:PROBE_TOKENS])
     model.eval()
     inputs = torch.tensor([ids], device=model.device)
-    logits_T_V = model(input_ids=inputs[:, :-1], use_cache=False).logits[0]
+    # Adapters with virtual tokens put their logits before those of the sequence.
+    logits_T_V = model(input_ids=inputs[:, :-1], use_cache=False).logits[0, -(len(ids) - 1) :]
     logps_T = token_logps(logits_T_V, inputs[0, 1:])
     return Probe(ids, tuple(logps_T.tolist()))

@@ -41,7 +41,26 @@ class TrainingConfig(Config):
     """Budget of a packed row, the unit of a forward pass: more uses more memory and spends more on masked attention.
     0 computes every sequence alone."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    """Of the frozen base model. The adapter is trained in float32."""
+    """Of the frozen base model and of its arithmetic. What is trained is held in float32."""
+    quantization: Literal["none", "nf4"] = "none"
+    """`nf4` holds the frozen base in 4 bits (QLoRA): NormalFloat, double quantization, computing in `dtype`."""
+    gradient_checkpointing: bool = False
+    """Recompute each layer in the backward pass instead of holding its activations: less memory, a third more time."""
+    optimizer: Literal["adamw_torch", "adamw_8bit", "paged_adamw_8bit", "adafactor"] = "adamw_torch"
+    """By the names of `transformers.TrainingArguments.optim`; the 8-bit ones are those of bitsandbytes."""
+    exploding_grad_norm: NonNegativeFloat = 10_000.0
+    """A gradient of a larger norm, before clipping, stops the update; 0 lets any pass."""
+    early_stopping: Literal["none", "loss", "suite"] = "none"
+    """What decides when to stop, and which weights are kept: the loss on held-out prompts, or the suite's mean reward
+    on training prompts of which no round trains (in a loop). The best of all measurements is kept."""
+    eval_steps: PositiveInt = 25
+    """Optimizer steps between two measurements of early stopping."""
+    patience: PositiveInt = 3
+    """Measurements without a new best, in a row, after which training stops."""
+    validation: float = Field(default=0.1, gt=0, lt=1)
+    """Share of prompts held out where early stopping watches the loss."""
+    save_steps: NonNegativeInt = 25
+    """Optimizer steps between checkpoints, from which a killed update goes on; 0 makes none."""
 
 
 class ReferenceConfig(TrainingConfig):
@@ -70,11 +89,15 @@ class SftConfig(TrainingConfig):
     """Completions per optimizer step."""
     min_reward: float = Field(default=1.0, ge=0, le=1)
     """A completion is trained on when its reward is at least this; an unscored one never is."""
+    select: Literal["all", "best"] = "all"
+    """Of a group's good completions, all (rejection sampling) or the one with most reward (best of n)."""
 
 
 class GroupConfig(ReferenceConfig):
     """Reinforcement learning on groups: completions are compared with their siblings."""
 
+    early_stopping: Literal["none", "suite"] = "none"
+    """Whether the suite's mean reward on prompts of which no round trains decides when to stop (in a loop)."""
     objective: str = "grpo"
     objective_config: dict[str, Any] = Field(default_factory=dict)
     learning_rate: PositiveFloat = 3e-4

@@ -1,66 +1,214 @@
-"""What the updaters have in common: load, train, save, prove, let go."""
+"""What the updaters have in common: load, plan the steps, train, seal, let go."""
 
 from __future__ import annotations
 
+import hashlib
+import random
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from harness.errors import UpdateError
-from harness.protocols import Objective, RunContext
+from harness.errors import ConfigError, UpdateError
+from harness.protocols import RunContext
 from harness.types import AdapterCheckpoint, Update
 from harness_plugins.adapters import load_base, save_adapter, start_adapter
+from harness_plugins.baselines import step_baseline
 from harness_plugins.configs_training import TrainingConfig
+from harness_plugins.early_stopping import EarlyStopping
 from harness_plugins.memory import release
-from harness_plugins.packing import TrainingStep
+from harness_plugins.packing import TrainingGroup, TrainingStep, hold_out, shuffled_batches, within
+from harness_plugins.processes import processes
 from harness_plugins.shared_prefix import why_not_shareable
-from harness_plugins.training import train
+from harness_plugins.training import Midway, sequence_batch, train
+from harness_plugins.updating import AdapterUpdater, Pass, Selection
+from harness_plugins.weights import saved_settings, trains_weights
 
-PlanSteps = Callable[[Any, int], Sequence[TrainingStep]]
-"""(model before training, token budget of a row) -> the optimizer steps."""
 
-
-def fit_adapter(
-    context: RunContext,
-    config: TrainingConfig,
-    objective: Objective,
-    plan_steps: PlanSteps,
-    *,
-    parent: AdapterCheckpoint | None,
-    out: Path,
-    seed: int,
-    temperature: float,
-    probe_token_ids: Sequence[int],
-    metrics: Mapping[str, float],
+def fit(
+    updater: AdapterUpdater, selection: Selection, *, parent: AdapterCheckpoint | None, out: Path, seed: int
 ) -> Update:
-    """Train the parent adapter, or a new one, through the planned steps and seal it in `out`."""
-    reference = context.require_model()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    base: Any = load_base(reference.path, config.dtype)
-    base.to(device)
-    model = start_adapter(base, context.adapter, parent=parent, model=reference, seed=seed)
+    """Train the parent adapter, or a new one, on the selection, and seal it in `out`."""
+    context, config = updater.context, updater.config
+    model = open_trainable(context, config, parent=parent, seed=seed)
     try:
         reason = why_not_shareable(model)
         if reason:
             context.progress.note(f"each completion is computed with a prompt of its own, because {reason}")
-        steps = plan_steps(model, 0 if reason else config.max_tokens_per_row)
+        how = Pass(parent, selection.temperature, 0 if reason else config.max_tokens_per_row)
+        groups, too_long = fitting_groups(model, selection)
+        known = updater.prepare(model, groups, how)
+        steps, validation = plan(updater, known, selection, how, seed=seed)
         # Only what is trained: a few million numbers, against hours of evaluating a candidate that is its parent.
         before = [parameter.detach().clone() for parameter in trainable(model)]
-        trained = train(model, steps, objective, config, temperature=temperature, seed=seed, progress=context.progress)
+        trained = train(
+            model,
+            steps,
+            updater.objective,
+            config,
+            temperature=selection.temperature,
+            seed=seed,
+            progress=context.progress,
+            midway=midway(updater, steps, parent, seed),
+            stopping=early_stopping(updater, validation, selection),
+        )
+        if trained.gathered is not None:
+            del model
+            model = open_trainable(context, config, parent=parent, seed=seed)
+            put_in(model, trained.gathered)
+        if not processes().is_main_process:
+            return Update(AdapterCheckpoint(out, "", ""), trained.metrics)  # the first process has it
         if all(torch.equal(old, new) for old, new in zip(before, trainable(model), strict=True)):
             raise UpdateError(
                 "no weight has changed",
                 where="update",
                 remedy="Take more optimizer steps, a shorter warm-up or a higher learning rate.",
             )
-        out.mkdir(parents=True, exist_ok=True)
-        checkpoint = save_adapter(model, out, base=reference.fingerprint, probe_token_ids=probe_token_ids)
+        checkpoint = seal(updater, model, out, selection.probe_token_ids)
     finally:
-        del base, model  # the sampler needs the memory next
+        del model  # the sampler needs the memory next
         release()
-    return Update(checkpoint, {**metrics, **trained, "update/shared_prefix": float(not reason)})
+    figures = {**selection.metrics, **how.metrics, "update/too_long": float(too_long), **trained.metrics}
+    return Update(checkpoint, {**figures, "update/shared_prefix": float(not reason)})
+
+
+def open_trainable(context: RunContext, config: TrainingConfig, *, parent: AdapterCheckpoint | None, seed: int) -> Any:
+    """The model that is trained. Raises ConfigError where its parts do not go together."""
+    reference = context.require_model()
+    settings = saved_settings(parent.path) if parent else context.adapter
+    quantization = "" if config.quantization == "none" else config.quantization
+    if parent is not None and parent.quantization != quantization:
+        raise ConfigError(
+            f"the adapter was trained on a base with quantization {parent.quantization or 'none'!r}, and this update "
+            f"has {config.quantization!r}",
+            where="quantization",
+            remedy="Go on with the same, or start anew from the base.",
+        )
+    whole = trains_weights(settings)
+    if whole and quantization:
+        raise ConfigError(
+            f"{settings['peft_type']} trains the weights that quantization = {quantization!r} freezes",
+            where="quantization",
+            remedy="Train an adapter such as LORA on a quantized base, or leave quantization out.",
+        )
+    # Weights that are trained are held in float32, or updates smaller than their rounding would be lost.
+    dtype = "float32" if whole else config.dtype
+    base = load_base(reference.path, dtype, quantization=quantization, device=processes().device)
+    base.compute_dtype = getattr(torch, config.dtype)
+    if config.gradient_checkpointing:
+        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return start_adapter(base, context.adapter, parent=parent, model=reference, seed=seed)
+
+
+def fitting_groups(model: Any, selection: Selection) -> tuple[list[TrainingGroup], int]:
+    """The groups without what is longer than the model's context, and how many completions that is."""
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if limit is None:
+        return list(selection.groups), 0
+    groups, too_long = within(selection.groups, limit)
+    if not groups:
+        raise UpdateError(
+            f"all {too_long} completions are longer with their prompts than the model's context of {limit} tokens",
+            where="update",
+            remedy="Shorten the prompts, or choose a model with a longer context.",
+        )
+    return groups, too_long
+
+
+def plan(
+    updater: AdapterUpdater, groups: Sequence[TrainingGroup], selection: Selection, how: Pass, *, seed: int
+) -> tuple[list[TrainingStep], TrainingStep | None]:
+    """The optimizer steps, in order, and what early stopping watches the loss on."""
+    config = updater.config
+    sizes = {"max_completion": selection.max_completion, "max_tokens": how.max_tokens}
+    validation = None
+    if config.early_stopping == "loss":
+        groups, held = hold_out(groups, config.validation)
+        if not groups or not held:
+            raise UpdateError(
+                f"{len(groups) + len(held)} prompts cannot be parted into training and validation",
+                where="early_stopping",
+                remedy="Train on more prompts, or set early_stopping to none.",
+            )
+        validation = updater.step(held, **sizes)
+    random_order = random.Random(seed)
+    steps = [
+        updater.step(batch, **sizes)
+        for _ in range(config.epochs)
+        for batch in shuffled_batches(groups, updater.groups_per_step, random_order)
+    ]
+    return steps, validation
+
+
+def midway(
+    updater: AdapterUpdater, steps: Sequence[TrainingStep], parent: AdapterCheckpoint | None, seed: int
+) -> Midway | None:
+    """Where checkpoints of this update are kept, None where the caller gives no place."""
+    folder = updater.context.scratch
+    if folder is None or not updater.config.save_steps:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    made_from = [updater.config, sorted(updater.context.adapter.items()), parent and parent.version, seed, steps]
+    return Midway(folder, hashlib.sha256(repr(made_from).encode()).hexdigest())
+
+
+def early_stopping(
+    updater: AdapterUpdater, validation: TrainingStep | None, selection: Selection
+) -> EarlyStopping | None:
+    config, score = updater.config, updater.context.score
+    if config.early_stopping == "none":
+        return None
+    measure: Callable[[Any], float]
+    if validation is not None:
+        name = "validation loss"
+
+        def measure(model: Any) -> float:
+            return loss_on(updater, model, validation, selection.temperature)
+
+    elif score is None:
+        raise ConfigError(
+            "early_stopping = 'suite' needs a suite, and this update has none",
+            where="early_stopping",
+            remedy="Use it in a loop, or watch the loss.",
+        )
+    else:
+        name = "loss of the suite (1 - mean reward)"
+
+        def measure(model: Any) -> float:
+            with tempfile.TemporaryDirectory() as folder:
+                return 1 - score(seal(updater, model, Path(folder), selection.probe_token_ids))
+
+    return EarlyStopping(measure, name, config.eval_steps, config.patience)
+
+
+@torch.no_grad()
+def loss_on(updater: AdapterUpdater, model: Any, step: TrainingStep, temperature: float) -> float:
+    """The objective's loss of a whole step, without dropout."""
+    model.eval()
+    baseline = step_baseline(updater.objective, model, step, temperature)
+    with_entropy = getattr(updater.objective, "needs_entropy", False)
+    losses = []
+    for row in step.rows:
+        batch = sequence_batch(model, row, step.totals, temperature, baseline=baseline, with_entropy=with_entropy)
+        losses.append(updater.objective(batch).loss.item())
+    return sum(losses)
+
+
+@torch.no_grad()
+def put_in(model: Any, gathered: Mapping[str, torch.Tensor]) -> None:
+    """The weights that were trained in shares, into a model that is whole."""
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and gathered:
+            parameter.copy_(gathered[name])
+
+
+def seal(updater: AdapterUpdater, model: Any, out: Path, probe_token_ids: Sequence[int]) -> AdapterCheckpoint:
+    out.mkdir(parents=True, exist_ok=True)
+    quantization = "" if updater.config.quantization == "none" else updater.config.quantization
+    base = updater.context.require_model().fingerprint
+    return save_adapter(model, out, base=base, probe_token_ids=probe_token_ids, quantization=quantization)
 
 
 def trainable(model: torch.nn.Module) -> Iterator[torch.nn.Parameter]:

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from harness.advantages import GroupAdvantages, group_advantages
 from harness.errors import ConfigError, HarnessError, UpdateError
-from harness.plugins import make_objective
 from harness.protocols import Objective, RunContext
-from harness.types import AdapterCheckpoint, Completion, ScoredGroup, Update
+from harness.types import Completion, ScoredGroup
 from harness_plugins.configs_training import GroupConfig
 from harness_plugins.overlong import count_overlong, punished_rewards, was_cut_off
-from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step, shuffled_batches
+from harness_plugins.packing import TrainingCompletion, TrainingGroup
+from harness_plugins.updating import AdapterUpdater, Pass, Selection
 
 
-class GroupUpdater:
+class GroupUpdater(AdapterUpdater):
     """Trains on the groups that hold a signal, with advantages relative to each group."""
 
+    name = "group"
+
     def __init__(self, config: GroupConfig, context: RunContext, *, objective: Objective | None = None) -> None:
-        self.config = config
-        self.context = context
-        self.objective = objective or make_objective(config.objective, config.objective_config, context)
+        super().__init__(config, context, objective=objective)
         kl_coef = getattr(self.objective, "kl_coef", None)
         if kl_coef is not None and (kl_coef > 0) != (config.reference != "none"):
             raise ConfigError(
@@ -39,13 +37,12 @@ class GroupUpdater:
                 remedy='Set old_logps = "recompute".',
             )
 
-    def update(
-        self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, out: Path, seed: int
-    ) -> Update:
-        from harness_plugins.fitting import fit_adapter
+    @property
+    def groups_per_step(self) -> int:
+        return int(self.config.groups_per_step)
 
+    def select(self, groups: Sequence[ScoredGroup]) -> Selection:
         temperature = require_unbiased_sampling(groups)
-        max_completion = max(group.group.sampling.max_tokens for group in groups)
         relative = group_advantages(
             [self.rewards(group) for group in groups], baseline=self.config.baseline, scale=self.config.scale
         )
@@ -57,36 +54,36 @@ class GroupUpdater:
                 where="group",
                 remedy="Use prompts that are neither too easy nor too hard, more completions, or finer rewards.",
             )
-
-        def plan_steps(model: Any, max_tokens: int) -> list[TrainingStep]:
-            known, gap = self.with_logps(model, training_groups, parent, temperature, max_tokens)
-            metrics.update(gap)
-            random_order = random.Random(seed)
-            return [
-                make_step(batch, max_completion=max_completion, max_tokens=max_tokens)
-                for _ in range(self.config.epochs)
-                for batch in shuffled_batches(known, self.config.groups_per_step, random_order)
-            ]
-
-        metrics = {
-            "update/groups": float(len(groups)),
-            "update/groups_without_signal": float(relative.signal_P.count(False)),
-            "update/unscored": float(sum(reward is None for group in groups for reward in group.rewards)),
-            "update/overlong": float(count_overlong(groups, self.config.overlong_buffer)),
-            "update/completions": float(sum(len(group.completions) for group in training_groups)),
-        }
-        return fit_adapter(
-            self.context,
-            self.config,
-            self.objective,
-            plan_steps,
-            parent=parent,
-            out=out,
-            seed=seed,
+        unscored = sum(reward is None for group in groups for reward in group.rewards)
+        return Selection(
+            tuple(training_groups),
+            {
+                "update/groups": float(len(groups)),
+                "update/groups_without_signal": float(relative.signal_P.count(False)),
+                "update/unscored": float(unscored),
+                "update/overlong": float(count_overlong(groups, self.config.overlong_buffer)),
+                "update/completions": float(sum(len(group.completions) for group in training_groups)),
+            },
+            most_telling_sequence(training_groups),
             temperature=temperature,
-            probe_token_ids=most_telling_sequence(training_groups),
-            metrics=metrics,
+            max_completion=max(group.group.sampling.max_tokens for group in groups),
         )
+
+    def prepare(self, model: Any, groups: Sequence[TrainingGroup], how: Pass) -> list[TrainingGroup]:
+        from harness_plugins.reference import with_reference
+        from harness_plugins.training import with_logps
+
+        known = list(groups)
+        if self.config.old_logps == "recompute":
+            known = with_logps(
+                model,
+                known,
+                "old_logps",
+                temperature=how.temperature,
+                max_tokens=how.max_tokens,
+                progress=self.context.progress,
+            )
+        return with_reference(model, known, self.config.reference, self.config, self.context, how)
 
     def rewards(self, scored: ScoredGroup) -> tuple[float | None, ...]:
         """What completions are compared by."""
@@ -120,35 +117,6 @@ class GroupUpdater:
                 remedy="Set old_logps = 'recompute', or train on samples of a generator that records them.",
             )
         return completion.logprobs
-
-    def with_logps(
-        self,
-        model: Any,
-        groups: list[TrainingGroup],
-        parent: AdapterCheckpoint | None,
-        temperature: float,
-        max_tokens: int,
-    ) -> tuple[list[TrainingGroup], dict[str, float]]:
-        """The groups with the log-probs that the objective needs and that the samples do not hold, and how far the
-        policy is from its reference."""
-        from harness_plugins.reference import with_reference
-        from harness_plugins.training import with_logps
-
-        if self.config.old_logps == "recompute":
-            progress = self.context.progress
-            groups = with_logps(
-                model, groups, "old_logps", temperature=temperature, max_tokens=max_tokens, progress=progress
-            )
-        return with_reference(
-            model,
-            groups,
-            self.config.reference,
-            self.config,
-            self.context,
-            parent=parent,
-            temperature=temperature,
-            max_tokens=max_tokens,
-        )
 
 
 def require_unbiased_sampling(groups: Sequence[ScoredGroup]) -> float:

@@ -8,8 +8,9 @@ from typing import Literal
 
 import peft
 
+from harness.checkpoints import saved_quantization
 from harness.errors import AssetError
-from harness_plugins.adapters import DTYPES, load_base, quiet
+from harness_plugins.adapters import DTYPES, load_policy, quiet
 from harness_plugins.memory import release
 
 COMPANIONS = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "added_tokens.json", "*.jinja")
@@ -25,15 +26,17 @@ def merge_adapter(
     rounds twice, and a small update can drown in that. Merge onto the base each time, never onto an earlier merge.
     Raises AssetError when either folder cannot be loaded, or the adapter is of a kind that cannot be merged.
     """
-    model = load_base(base, "float32")
-    try:
-        merged = peft.PeftModel.from_pretrained(model, adapter, local_files_only=True).merge_and_unload()
-    except (OSError, ValueError, RuntimeError, AttributeError, NotImplementedError) as error:
-        raise AssetError(
-            f"the adapter cannot be merged ({error})",
-            where=str(adapter),
-            remedy="Serve it as an adapter, or train a kind that merges, such as LORA.",
-        ) from error
+    model = load_policy(base, adapter, "float32", quantization=saved_quantization(adapter))
+    if isinstance(model, peft.PeftModel):
+        try:
+            model = model.merge_and_unload()
+        except (ValueError, RuntimeError, AttributeError, NotImplementedError) as error:
+            raise AssetError(
+                f"the adapter cannot be merged ({error})",
+                where=str(adapter),
+                remedy="Serve it with the transformers generator, or train a kind that merges, such as LORA.",
+            ) from error
+    merged = model
     merged = merged.to(DTYPES[dtype])
     merged.config.dtype = DTYPES[dtype]
     with quiet():

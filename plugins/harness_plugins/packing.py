@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import TypeVar
 
 from harness.errors import HarnessError
@@ -39,6 +40,8 @@ class TrainingGroup:
     prompt_token_ids: tuple[int, ...]
     completions: tuple[TrainingCompletion, ...]
     pairs: tuple[tuple[int, int], ...] = ()
+    mismatched: tuple[TrainingCompletion, ...] = ()
+    """Completions of another prompt, to be computed under this one."""
 
     def __post_init__(self) -> None:
         if not self.prompt_token_ids:
@@ -146,6 +149,35 @@ def shuffled_batches(items: Sequence[T], size: int, random_order: random.Random)
         yield order[start : start + size]
 
 
+def hold_out(groups: Sequence[TrainingGroup], share: float) -> tuple[list[TrainingGroup], list[TrainingGroup]]:
+    """(training, held out): `share` of the prompts, at least one, by the digest of their tokens. Whatever else is
+    trained on, a prompt falls on the same side of most splits, and groups of one prompt never part."""
+    prompts = sorted({group.prompt_token_ids for group in groups}, key=lambda ids: sha256(repr(ids).encode()).digest())
+    held = set(prompts[: max(1, round(share * len(prompts)))])
+    return (
+        [group for group in groups if group.prompt_token_ids not in held],
+        [group for group in groups if group.prompt_token_ids in held],
+    )
+
+
+def within(groups: Iterable[TrainingGroup], limit: int) -> tuple[list[TrainingGroup], int]:
+    """The groups without the completions that do not fit into `limit` tokens with their prompt, and how many do not."""
+    kept, too_long = [], 0
+    for group in groups:
+        room = limit + 1 - len(group.prompt_token_ids)  # a completion's last token is only predicted
+        fits = [len(completion.token_ids) <= room for completion in group.completions]
+        too_long += fits.count(False)
+        if all(fits):
+            kept.append(group)
+        elif group.pairs:
+            pairs = [(chosen, rejected) for chosen, rejected in group.pairs if fits[chosen] and fits[rejected]]
+            kept += [group.only(pairs)] if pairs else []
+        elif any(fits):
+            rest = tuple(c for c, good in zip(group.completions, fits, strict=True) if good)
+            kept.append(replace(group, completions=rest))
+    return kept, too_long
+
+
 def make_step(groups: Sequence[TrainingGroup], *, max_completion: int, max_tokens: int) -> TrainingStep:
     """One optimizer step over these groups. `max_completion` is the sampling limit, `max_tokens` a row's budget."""
     completions = [completion for group in groups for completion in group.completions]
@@ -157,7 +189,8 @@ def make_step(groups: Sequence[TrainingGroup], *, max_completion: int, max_token
         pairs=sum(len(group.pairs) for group in groups),
         desirable=sum(completion.desirable is True for completion in completions),
     )
-    return TrainingStep(pack(groups, max_tokens=max_tokens), totals)
+    others = [TrainingGroup(group.prompt_token_ids, group.mismatched) for group in groups if group.mismatched]
+    return TrainingStep(pack(groups, max_tokens=max_tokens), totals, pack(others, max_tokens=max_tokens))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 from harness.hookspecs import hookimpl
 from harness.plugins import make_objective
 from harness.protocols import Generator, Objective, RunContext, Updater
-from harness.specs import Config, GeneratorSpec, NoConfig, ObjectiveSpec, UpdaterSpec
+from harness.specs import Config, ExporterSpec, GeneratorSpec, NoConfig, ObjectiveSpec, UpdaterSpec
 from harness_plugins.configs_generators import ScriptedConfig, TransformersConfig, VllmConfig
 from harness_plugins.configs_objectives import (
     BetaConfig,
@@ -27,6 +27,7 @@ from harness_plugins.configs_objectives import (
     SimpoConfig,
 )
 from harness_plugins.configs_training import GroupConfig, PreferenceConfig, SftConfig, UnpairedConfig
+from harness_plugins.exporters import AdapterExporter, MergedConfig, MergedExporter
 
 
 @hookimpl
@@ -84,6 +85,14 @@ def harness_register_updaters() -> Iterable[UpdaterSpec]:
         UpdaterSpec("preference", "DPO and its family, on pairs", _preferences, PreferenceConfig, family="preference"),
         UpdaterSpec("unpaired", "KTO and its family, on single verdicts", _unpaired, UnpairedConfig, family="unpaired"),
         UpdaterSpec("group", "Group-relative reinforcement learning", _group, GroupConfig, family="group"),
+    ]
+
+
+@hookimpl
+def harness_register_exporters() -> Iterable[ExporterSpec]:
+    return [
+        ExporterSpec("merged", "A whole model: the adapter added to its weights", MergedExporter, MergedConfig),
+        ExporterSpec("adapter", "The PEFT adapter, with its model's tokenizer", AdapterExporter, library="peft"),
     ]
 
 

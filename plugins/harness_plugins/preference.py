@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError, UpdateError
 from harness.pairs import preference_pairs
-from harness.plugins import make_objective
 from harness.protocols import Objective, RunContext
-from harness.types import AdapterCheckpoint, ScoredGroup, Update
+from harness.types import ScoredGroup
 from harness_plugins.configs_training import PreferenceConfig, Reference
-from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step, shuffled_batches
+from harness_plugins.packing import TrainingCompletion, TrainingGroup
+from harness_plugins.updating import AdapterUpdater, Pass, Selection
 
 
-class PreferenceUpdater:
+class PreferenceUpdater(AdapterUpdater):
     """Trains on pairs built from each group's rewards."""
 
+    name = "preference"
+
     def __init__(self, config: PreferenceConfig, context: RunContext, *, objective: Objective | None = None) -> None:
-        self.config = config
-        self.context = context
-        self.objective = objective or make_objective(config.objective, config.objective_config, context)
+        super().__init__(config, context, objective=objective)
         self.reference = resolve_reference(config, needs=getattr(self.objective, "needs_reference", True))
 
-    def update(
-        self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, out: Path, seed: int
-    ) -> Update:
-        from harness_plugins.fitting import fit_adapter
+    @property
+    def groups_per_step(self) -> int:
+        return int(self.config.groups_per_step)
 
+    def select(self, groups: Sequence[ScoredGroup]) -> Selection:
         found = build_pairs(groups, self.config)
         if not found.groups:
             raise UpdateError(
@@ -38,48 +36,23 @@ class PreferenceUpdater:
                 where="preference",
                 remedy="Sample more completions a prompt, lower min_margin, or use finer rewards.",
             )
-
-        def plan_steps(model: Any, max_tokens: int) -> list[TrainingStep]:
-            from harness_plugins.reference import with_reference
-
-            known, gap = with_reference(
-                model,
-                found.groups,
-                self.reference,
-                self.config,
-                self.context,
-                parent=parent,
-                temperature=1.0,
-                max_tokens=max_tokens,
-            )
-            metrics.update(gap)
-            random_order = random.Random(seed)
-            return [
-                make_step(batch, max_completion=0, max_tokens=max_tokens)
-                for _ in range(self.config.epochs)
-                for batch in shuffled_batches(known, self.config.groups_per_step, random_order)
-            ]
-
-        metrics = {
-            "update/groups": float(len(groups)),
-            "update/groups_without_pair": float(len(groups) - len(found.groups)),
-            "update/pairs": float(sum(len(group.pairs) for group in found.groups)),
-            "update/unscored": float(found.unscored),
-            "update/empty": float(found.empty),
-        }
         first = found.groups[0]
-        return fit_adapter(
-            self.context,
-            self.config,
-            self.objective,
-            plan_steps,
-            parent=parent,
-            out=out,
-            seed=seed,
-            temperature=1.0,
-            probe_token_ids=first.prompt_token_ids + first.completions[first.pairs[0][0]].token_ids,
-            metrics=metrics,
+        return Selection(
+            found.groups,
+            {
+                "update/groups": float(len(groups)),
+                "update/groups_without_pair": float(len(groups) - len(found.groups)),
+                "update/pairs": float(sum(len(group.pairs) for group in found.groups)),
+                "update/unscored": float(found.unscored),
+                "update/empty": float(found.empty),
+            },
+            first.prompt_token_ids + first.completions[first.pairs[0][0]].token_ids,
         )
+
+    def prepare(self, model: Any, groups: Sequence[TrainingGroup], how: Pass) -> list[TrainingGroup]:
+        from harness_plugins.reference import with_reference
+
+        return with_reference(model, groups, self.reference, self.config, self.context, how)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,20 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import peft
-
 from harness.checkpoints import open_checkpoint
 from harness.errors import ConfigError
 from harness.protocols import RunContext
-from harness.types import AdapterCheckpoint
-from harness_plugins.adapters import load_base
+from harness_plugins.adapters import load_policy
 from harness_plugins.configs_training import Reference, ReferenceConfig
 from harness_plugins.memory import release
 from harness_plugins.packing import TrainingGroup
 from harness_plugins.training import with_logps
+from harness_plugins.updating import Pass
 
 STEP_ZERO_TOLERANCE = 0.05
 """Nats a token: what an adapter that changes nothing may differ from no adapter by rounding in bf16."""
+
+GAP = "update/reference_gap"
 
 GAP_GROUPS = 16
 """Groups that the gap is measured on: on all of them it would cost as much as the reference itself."""
@@ -32,35 +32,38 @@ def with_reference(
     reference: Reference,
     config: ReferenceConfig,
     context: RunContext,
-    *,
-    parent: AdapterCheckpoint | None,
-    temperature: float,
-    max_tokens: int,
-) -> tuple[list[TrainingGroup], dict[str, float]]:
+    how: Pass,
+) -> list[TrainingGroup]:
     """The groups with the log-probs of each completion under the reference; call it before the first step.
 
-    With a reference the second is `update/reference_gap`: the mean of |log pi - log pi_ref| in nats a token, over the
-    first 16 groups. Raises ConfigError where the base model with its new adapter is not the base model: every margin
-    would start off 0. Raises StoreError where the snapshot is not a sealed adapter of this model.
+    With a reference, `update/reference_gap` in `how.metrics` is the mean of |log pi - log pi_ref| in nats a token, over
+    the first 16 groups. Raises ConfigError where the base model with its new adapter is not the base model: every
+    margin would start off 0. Raises StoreError where the snapshot is not a sealed adapter of this model.
     """
-    options: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens, "progress": context.progress}
+    options: dict[str, Any] = {
+        "temperature": how.temperature,
+        "max_tokens": how.max_tokens,
+        "progress": context.progress,
+    }
     if reference == "none":
-        return list(groups), {}
+        return list(groups)
     if reference == "previous":
-        return with_logps(model, groups, "ref_logps", **options), {"update/reference_gap": 0.0}
+        how.metrics[GAP] = 0.0
+        return with_logps(model, groups, "ref_logps", **options)
     if config.reference_adapter is not None:  # with `snapshot`, and only with it
         known = with_snapshot(groups, config.reference_adapter, config.dtype, context, device=model.device, **options)
     else:
         with model.disable_adapter():
             known = with_logps(model, groups, "ref_logps", **options)
     gap = mean_gap(with_logps(model, known[:GAP_GROUPS], "old_logps", **options))
-    if reference == "base" and parent is None and gap > STEP_ZERO_TOLERANCE:
+    if reference == "base" and how.parent is None and gap > STEP_ZERO_TOLERANCE:
         raise ConfigError(
             f"before the first step the policy is {gap:.4f} nats a token from its reference, the base model",
             where="adapter",
             remedy="Choose an adapter that starts as the identity, or reference = 'previous'.",
         )
-    return known, {"update/reference_gap": gap}
+    how.metrics[GAP] = gap
+    return known
 
 
 def with_snapshot(
@@ -68,14 +71,13 @@ def with_snapshot(
 ) -> list[TrainingGroup]:
     """The groups with the log-probs of the base model with that adapter, in a copy of the model that is let go again:
     a second adapter beside the one that is trained would be saved with it."""
-    model_ref = context.require_model()
-    checkpoint = open_checkpoint(folder, base=model_ref.fingerprint)
-    base: Any = load_base(model_ref.path, dtype)
-    snapshot = peft.PeftModel.from_pretrained(base.to(device), checkpoint.path, local_files_only=True)
+    model = context.require_model()
+    checkpoint = open_checkpoint(folder, base=model.fingerprint)
+    snapshot = load_policy(model.path, folder, dtype, quantization=checkpoint.quantization, device=device)
     try:
         return with_logps(snapshot, groups, "ref_logps", **options)
     finally:
-        del base, snapshot
+        del snapshot
         release()
 
 

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from harness.errors import UpdateError
-from harness.plugins import make_objective
-from harness.protocols import Objective, RunContext
-from harness.types import AdapterCheckpoint, ScoredGroup, Update
-from harness_plugins.configs_training import SftConfig
-from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step, shuffled_batches
+from harness.types import ScoredGroup
+from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step
+from harness_plugins.updating import AdapterUpdater, Selection
 
 
-class SftUpdater:
-    """Trains on every completion whose reward is at least `min_reward`, at temperature 1."""
+class SftUpdater(AdapterUpdater):
+    """Trains on every completion whose reward is at least `min_reward`, or on the best of those of each group."""
 
-    def __init__(self, config: SftConfig, context: RunContext, *, objective: Objective | None = None) -> None:
-        self.config = config
-        self.context = context
-        self.objective = objective or make_objective(config.objective, config.objective_config, context)
+    name = "sft"
 
-    def update(
-        self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, out: Path, seed: int
-    ) -> Update:
-        from harness_plugins.fitting import fit_adapter
+    @property
+    def groups_per_step(self) -> int:
+        return int(self.config.batch)
 
-        chosen = choose(groups, self.config.min_reward)
+    def select(self, groups: Sequence[ScoredGroup]) -> Selection:
+        chosen = choose(groups, self.config.min_reward, best_of_group=self.config.select == "best")
         if not chosen.demonstrations:
             raise UpdateError(
                 f"none of {chosen.seen} completions has a reward of at least {self.config.min_reward} "
@@ -37,34 +29,22 @@ class SftUpdater:
                 where="sft",
                 remedy="Lower min_reward, or look at the judges' verdicts.",
             )
-        max_completion = max(group.group.sampling.max_tokens for group in groups)
-
-        def plan_steps(model: Any, max_tokens: int) -> list[TrainingStep]:
-            random_order = random.Random(seed)
-            return [
-                make_step(by_prompt(batch), max_completion=max_completion, max_tokens=max_tokens)
-                for _ in range(self.config.epochs)
-                for batch in shuffled_batches(chosen.demonstrations, self.config.batch, random_order)
-            ]
-
         first = chosen.demonstrations[0]
-        return fit_adapter(
-            self.context,
-            self.config,
-            self.objective,
-            plan_steps,
-            parent=parent,
-            out=out,
-            seed=seed,
-            temperature=1.0,
-            probe_token_ids=first.prompt_token_ids + first.completions[0].token_ids,
-            metrics={
+        return Selection(
+            chosen.demonstrations,
+            {
                 "update/demonstrations": float(len(chosen.demonstrations)),
                 "update/unscored": float(chosen.unscored),
                 "update/below_min_reward": float(chosen.below),
                 "update/truncated": float(chosen.truncated),
+                "update/not_best": float(chosen.not_best),
             },
+            first.prompt_token_ids + first.completions[0].token_ids,
+            max_completion=max(group.group.sampling.max_tokens for group in groups),
         )
+
+    def step(self, groups: Sequence[TrainingGroup], *, max_completion: int, max_tokens: int) -> TrainingStep:
+        return make_step(by_prompt(groups), max_completion=max_completion, max_tokens=max_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +55,18 @@ class Choice:
     unscored: int
     below: int
     truncated: int
+    not_best: int
 
     @property
     def seen(self) -> int:
-        return len(self.demonstrations) + self.unscored + self.below + self.truncated
+        return len(self.demonstrations) + self.unscored + self.below + self.truncated + self.not_best
 
 
-def choose(groups: Sequence[ScoredGroup], min_reward: float) -> Choice:
-    demonstrations, unscored, below, truncated = [], 0, 0, 0
+def choose(groups: Sequence[ScoredGroup], min_reward: float, *, best_of_group: bool = False) -> Choice:
+    """`best_of_group` keeps one of a group's completions that are good enough, the first of those with most reward."""
+    demonstrations, unscored, below, truncated, not_best = [], 0, 0, 0, 0
     for scored in groups:
+        accepted: list[tuple[float, TrainingCompletion]] = []
         for completion, reward in zip(scored.group.completions, scored.rewards, strict=True):
             if reward is None:
                 unscored += 1
@@ -92,10 +75,12 @@ def choose(groups: Sequence[ScoredGroup], min_reward: float) -> Choice:
             elif reward < min_reward or not completion.token_ids:
                 below += 1
             else:
-                demonstrations.append(
-                    TrainingGroup(scored.group.prompt_token_ids, (TrainingCompletion(completion.token_ids),))
-                )
-    return Choice(tuple(demonstrations), unscored, below, truncated)
+                accepted.append((reward, TrainingCompletion(completion.token_ids)))
+        if best_of_group and accepted:
+            not_best += len(accepted) - 1
+            accepted = [max(accepted, key=lambda pair: pair[0])]
+        demonstrations += [TrainingGroup(scored.group.prompt_token_ids, (completion,)) for _, completion in accepted]
+    return Choice(tuple(demonstrations), unscored, below, truncated, not_best)
 
 
 def by_prompt(demonstrations: Sequence[TrainingGroup]) -> list[TrainingGroup]:

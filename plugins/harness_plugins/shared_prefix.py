@@ -22,11 +22,34 @@ LOGITS_CHUNK = 128
 """Positions whose fp32 log-softmax is held at a time: 25 MB for a vocabulary of 49k."""
 
 
+def unwrapped(model: Any) -> Any:
+    """The model within the wrapper of a distributed engine, for reading its config and dtype."""
+    while isinstance(getattr(model, "module", None), torch.nn.Module):
+        model = model.module
+    return model
+
+
+def compute_dtype(model: Any) -> torch.dtype:
+    """Of the model's arithmetic: its weights may be held in float32 to be trained."""
+    inner = unwrapped(model)
+    dtype: torch.dtype = getattr(inner, "compute_dtype", inner.dtype)
+    return dtype
+
+
+def virtual_tokens(model: Any) -> str:
+    """The kind of adapter if it trains tokens before the prompt instead of weights, else ""."""
+    config = getattr(unwrapped(model), "active_peft_config", None)
+    return str(config.peft_type.value) if config is not None and config.is_prompt_learning else ""
+
+
 def why_not_shareable(model: Any) -> str:
     """Why completions of this model cannot share a row, "" if they can.
 
     They can when every layer is full softmax attention that takes positions and a block mask from its caller.
     """
+    model = unwrapped(model)
+    if kind := virtual_tokens(model):
+        return f"{kind} puts tokens of its own before each prompt"
     config = model.config.get_text_config()
     layer_types = getattr(config, "layer_types", None) or []
     if other := sorted(set(layer_types) - {"full_attention"}):
@@ -70,19 +93,25 @@ def score_completions(
     layout = lay_out(row)
     scored = len(layout.scored_S)
     pad(layout)
-    device = model.device
+    device = unwrapped(model).device
     scored_S = torch.tensor(layout.scored_S, device=device)
     target_S = torch.tensor(layout.target_S, device=device)
     # Casting the fp32 adapter weights costs less than computing the adapter in fp32, and loses nothing that the
     # bf16 layers around it would have kept.
-    with torch.autocast(device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16):
-        logits_S_V = model(
-            input_ids=torch.tensor([layout.token_ids_T], device=device),
-            position_ids=torch.tensor([layout.position_ids_T], device=device),
-            attention_mask=block_mask(layout, device),
-            logits_to_keep=scored_S,
-            use_cache=False,
-        ).logits[0]
+    with torch.autocast(device.type, torch.bfloat16, enabled=compute_dtype(model) == torch.bfloat16):
+        token_ids_1_T = torch.tensor([layout.token_ids_T], device=device)
+        if virtual_tokens(model):
+            # PEFT makes positions and mask itself, and where virtual tokens are read their logits come first.
+            logits_T_V = model(input_ids=token_ids_1_T, use_cache=False).logits[0, -token_ids_1_T.shape[1] :]
+            logits_S_V = logits_T_V[scored_S]
+        else:
+            logits_S_V = model(
+                input_ids=token_ids_1_T,
+                position_ids=torch.tensor([layout.position_ids_T], device=device),
+                attention_mask=block_mask(layout, device),
+                logits_to_keep=scored_S,
+                use_cache=False,
+            ).logits[0]
 
     def by_completion(values_S: Tensor) -> Tensor:
         return pad_sequence(list(torch.split(values_S[:scored], layout.lengths_N)), batch_first=True)

@@ -12,24 +12,47 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from harness.errors import HarnessError, UpdateError
 from harness.protocols import Objective, Progress, SequenceBatch, StepTotals
+from harness_plugins.adalora import adalora_config, allocate_ranks, orthogonality, plan_ranks
 from harness_plugins.adapters import quiet, train_mode
 from harness_plugins.baselines import step_baseline
 from harness_plugins.configs_training import TrainingConfig
+from harness_plugins.early_stopping import EarlyStopping
 from harness_plugins.packing import Row, TrainingCompletion, TrainingGroup, TrainingStep, split
+from harness_plugins.processes import each_elsewhere, processes, share, summed
+from harness_plugins.resuming import KEPT, Resuming, take_up
 from harness_plugins.shared_prefix import completion_logps, score_completions
 
 SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+
+
+@dataclass(frozen=True)
+class Midway:
+    """Where an update keeps its checkpoints, and the digest of all that it is made from."""
+
+    folder: Path
+    plan: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """`update/...` metrics and the objective's own, as means over the steps."""
+
+    metrics: dict[str, float]
+    gathered: dict[str, Tensor] | None = None
+    """Weights by name, on the CPU, where the engine had shared them out over processes (empty but on the first)."""
 
 
 def train(
@@ -41,39 +64,65 @@ def train(
     temperature: float,
     seed: int,
     progress: Progress,
-) -> dict[str, float]:
+    midway: Midway | None = None,
+    stopping: EarlyStopping | None = None,
+) -> Result:
     """Train `model` in place, one optimizer step per element of `steps`.
 
-    Returns `update/...` metrics and the objective's own, as means over the steps. `temperature` is the one that
-    log-probabilities are taken at. Raises HarnessError when there is nothing to train on, or when a loss or a gradient
-    is not finite; the model is then of no use.
+    `temperature` is the one that log-probabilities are taken at.
+    With `midway` a killed update goes on from its last checkpoint, to the same end.
+    Raises HarnessError when there is nothing to train on, and UpdateError when a loss or a gradient is not finite or
+    a gradient explodes; the model is then of no use.
     """
     if not any(step.totals.tokens for step in steps):
         raise HarnessError("there is no completion token to train on", remedy="Check the rewards that select them.")
-    with tempfile.TemporaryDirectory() as scratch, quiet():
-        trainer = StepTrainer(
-            model, steps, objective, arguments(config, folder=scratch, seed=seed), temperature=temperature
-        )
+    adaptive = adalora_config(model)
+    if adaptive is not None:
+        plan_ranks(model, adaptive, len(steps))
+        midway = None  # the importance of each rank is the allocator's own and is in no checkpoint
+    with ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory()) if midway is None else str(midway.folder)
+        stack.enter_context(quiet())
+        settings = arguments(config, folder=scratch, seed=seed, save_steps=config.save_steps if midway else 0)
+        trainer = StepTrainer(model, steps, objective, settings, config=config, temperature=temperature)
+        trainer.stopping = stopping
         started = time.monotonic()
         with progress.task("update", total=len(steps)) as advance:
             trainer.on_step = advance
-            trainer.train()
+            resumed = None
+            if midway is not None:
+                trainer.add_callback(Resuming(trainer, midway.plan))
+                resumed = take_up(trainer, midway.folder, midway.plan)
+            if resumed is not None:
+                done = len(trainer.history["update/loss"])
+                progress.note(f"the update goes on after {done} of {len(steps)} steps")
+                advance(done)
+            elif stopping is not None:
+                stopping.look(model, 0)
+            trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
         seconds = time.monotonic() - started
-    tokens = sum(step.totals.tokens for step in steps)
-    packed_tokens = sum(row.packed_tokens for step in steps for row in step.rows)
-    return {
+        if stopping is not None:
+            stopping.put_back_best(model)
+    taken = len(trainer.history["update/loss"])
+    tokens = sum(step.totals.tokens for step in steps[:taken])
+    packed_tokens = sum(row.packed_tokens for step in steps[:taken] for row in step.rows)
+    here = packed_tokens if resumed is None else trainer.packed_tokens
+    metrics = {
         **{name: sum(values) / len(values) for name, values in trainer.history.items()},
         "update/first_loss": trainer.history["update/loss"][0],
         "update/last_loss": trainer.history["update/loss"][-1],
-        "update/steps": float(len(steps)),
+        "update/steps": float(taken),
         "update/tokens": float(tokens),
         "update/packed_tokens": float(packed_tokens),
-        "update/packed_tokens_per_second": packed_tokens / seconds,
+        "update/packed_tokens_per_second": here / seconds,
         "update/trainable_parameters": float(sum(p.numel() for p in model.parameters() if p.requires_grad)),
+        **(stopping.metrics if stopping is not None else {}),
     }
+    gathered = trainer.accelerator.get_state_dict(trainer.model_wrapped) if trainer.is_fsdp_enabled else None
+    return Result(metrics, gathered)
 
 
-def arguments(config: TrainingConfig, *, folder: str, seed: int) -> TrainingArguments:
+def arguments(config: TrainingConfig, *, folder: str, seed: int, save_steps: int = 0) -> TrainingArguments:
     """The Trainer's settings: those of `config`, and everything off that the run does itself."""
     return TrainingArguments(
         output_dir=folder,
@@ -87,13 +136,17 @@ def arguments(config: TrainingConfig, *, folder: str, seed: int) -> TrainingArgu
         weight_decay=config.weight_decay,
         adam_beta1=config.adam_beta1,
         adam_beta2=config.adam_beta2,
+        optim=config.optimizer,
         seed=seed,
         use_cpu=not torch.cuda.is_available(),
         bf16=False,
         gradient_checkpointing=False,
         remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
         logging_strategy="no",
-        save_strategy="no",
+        save_strategy="steps" if save_steps else "no",
+        save_steps=save_steps or 1,
+        save_total_limit=KEPT,
         eval_strategy="no",
         report_to="none",
         disable_tqdm=True,
@@ -112,22 +165,29 @@ class StepTrainer(Trainer):
         objective: Objective,
         args: TrainingArguments,
         *,
+        config: TrainingConfig,
         temperature: float,
     ) -> None:
-        if args.world_size * max(args.n_gpu, 1) > 1:
+        if args.n_gpu > 1:
             raise HarnessError(
-                f"an update runs in one process on one device, not on {args.world_size} x {args.n_gpu}",
-                remedy="Make one GPU visible (CUDA_VISIBLE_DEVICES=0) and start one process.",
+                f"{args.n_gpu} GPUs are visible to one process",
+                remedy="Start a process for each (`--launcher accelerate`), or set CUDA_VISIBLE_DEVICES=0.",
             )
         self.steps = list(steps)
         super().__init__(model=model, args=args, train_dataset=cast("Dataset[TrainingStep]", self.steps))
         self.remove_callback(PrinterCallback)
+        self.add_callback(_AfterStep(self))
         self.objective = objective
+        self.config = config
         self.temperature = temperature
+        self.stopping: EarlyStopping | None = None
+        self.adaptive = adalora_config(model)
         self.on_step: Callable[..., None] = lambda amount=1, **figures: None
         self.history: dict[str, list[float]] = defaultdict(list)
+        self.packed_tokens = 0
 
     def get_train_dataloader(self) -> DataLoader[Any]:
+        """Not prepared by Accelerate: every process goes through all steps, and takes its share of each one's rows."""
         dataset = cast("Dataset[TrainingStep]", self.steps)
         return DataLoader(dataset, batch_size=1, shuffle=False, collate_fn=lambda steps: {"step": steps[0]})
 
@@ -139,31 +199,55 @@ class StepTrainer(Trainer):
         started = time.monotonic()
         train_mode(model)
         sums: dict[str, float] = defaultdict(float)
-        loss_of_step = torch.zeros((), device=self.args.device)
         baseline = step_baseline(self.objective, model, step, self.temperature)
         with_entropy = getattr(self.objective, "needs_entropy", False)
-        for row in step.rows:
-            batch = sequence_batch(model, row, step.totals, self.temperature, with_entropy=with_entropy)
-            batch = replace(batch, baseline=baseline)
+        rows = share(step.rows)
+        for place, (row, counts) in enumerate(rows):
+            batch = sequence_batch(
+                model, row, step.totals, self.temperature, baseline=baseline, with_entropy=with_entropy
+            )
             output = self.objective(batch)
-            self._require_finite(output.loss, "loss")
-            self.accelerator.backward(output.loss)
-            loss_of_step += output.loss.detach()
-            for name, share in output.metrics.items():
-                sums[name] += share
-        sums["update/loss"] = loss_of_step.item()
-        gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        grad_norm = torch.nn.utils.get_total_norm(gradients)
-        self._require_finite(grad_norm, "gradient norm")
-        sums["update/grad_norm"] = grad_norm.item()
-        for name, value in sums.items():
+            loss = output.loss if counts else output.loss * 0.0
+            if self.adaptive is not None and place == 0:
+                loss = loss + orthogonality(model, self.adaptive) / processes().num_processes
+            last = place == len(rows) - 1
+            self.accelerator.sync_gradients = last  # DeepSpeed steps where it is told that gradients are whole
+            with nullcontext() if last else self.accelerator.no_sync(model):
+                # Engines average gradients over processes, and a step's loss is the sum of its rows' shares.
+                self.accelerator.backward(loss * processes().num_processes)
+            sums["update/loss"] += loss.item()
+            for name, part in output.metrics.items():
+                sums[name] += part if counts else 0.0
+        for name, value in self._checked(summed(sums), model).items():
             self.history[name].append(value)
         tokens = sum(row.packed_tokens for row in step.rows)
-        self.on_step(1, loss=sums["update/loss"], tokens_per_s=tokens / (time.monotonic() - started))
-        return loss_of_step
+        self.packed_tokens += tokens
+        loss_of_step = self.history["update/loss"][-1]
+        self.on_step(1, loss=loss_of_step, tokens_per_s=tokens / (time.monotonic() - started))
+        return torch.tensor(loss_of_step, device=self.args.device)
 
-    def _require_finite(self, value: Tensor, what: str) -> None:
-        number = value.item()
+    def _checked(self, figures: dict[str, float], model: Any) -> dict[str, float]:
+        """With the norm of the gradients. Every process sees the same figures, so all of them stop, or none."""
+        self._require_finite(figures["update/loss"], "loss")
+        norm = self._grad_norm(model)
+        self._require_finite(norm, "gradient norm")
+        limit = self.config.exploding_grad_norm
+        if limit and norm > limit:
+            raise UpdateError(
+                f"the gradient norm is {norm:.4g} at optimizer step {self.state.global_step + 1}: it explodes "
+                f"(the limit is {limit:g})",
+                where="update",
+                remedy="Lower the learning rate, look at the step's data, or raise exploding_grad_norm.",
+            )
+        return {**figures, "update/grad_norm": norm}
+
+    def _grad_norm(self, model: Any) -> float:
+        if self.is_deepspeed_enabled:  # it has taken the gradients away
+            return float(self.accelerator.deepspeed_engine_wrapped.get_global_grad_norm() or 0.0)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+        return float((norm.full_tensor() if hasattr(norm, "full_tensor") else norm).item())
+
+    def _require_finite(self, number: float, what: str) -> None:
         if not math.isfinite(number):
             raise UpdateError(
                 f"the {what} is {number} at optimizer step {self.state.global_step + 1}",
@@ -172,8 +256,32 @@ class StepTrainer(Trainer):
             )
 
 
+class _AfterStep(TrainerCallback):
+    """What an optimizer step is followed by: ranks are allocated, and early stopping has its look."""
+
+    def __init__(self, trainer: StepTrainer) -> None:
+        self.trainer = trainer
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.trainer.adaptive is not None:
+            allocate_ranks(self.trainer.model, state.global_step + 1)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        stopping = self.trainer.stopping
+        if stopping is not None and (state.global_step % stopping.every == 0 or state.global_step == state.max_steps):
+            control.should_training_stop = stopping.look(self.trainer.model, state.global_step) or (
+                control.should_training_stop
+            )
+
+
 def sequence_batch(
-    model: Any, row: Row, totals: StepTotals, temperature: float, *, with_entropy: bool = False
+    model: Any,
+    row: Row,
+    totals: StepTotals,
+    temperature: float,
+    *,
+    baseline: float = 0.0,
+    with_entropy: bool = False,
 ) -> SequenceBatch:
     """A row through the model, as the objective sees it."""
     logps_N_T, mask_N_T, entropies_N_T = score_completions(
@@ -196,6 +304,7 @@ def sequence_batch(
         ref_logps_N_T=padded([c.ref_logps for c in completions]),
         pairs_M_2=pairs(row, device),
         desirable_N=torch.tensor(desirable, device=device) if len(desirable) == len(completions) else None,
+        baseline=baseline,
         entropies_N_T=entropies_N_T,
     )
 
@@ -221,13 +330,16 @@ def with_logps(
 ) -> list[TrainingGroup]:
     """The groups with the log-probs of each completion, by the model as it is now, stored in `field`."""
     model.eval()
-    result = []
-    for group in progress.track(groups, description=field.replace("_", " "), total=len(groups)):
+
+    def known(group: TrainingGroup) -> TrainingGroup:
         stored: list[TrainingCompletion] = []
         for part in split(replace(group, pairs=()), max_tokens):
             logps_N_T, _ = completion_logps(model, Row((part,)), temperature=temperature)
             for completion, logps_T in zip(part.completions, logps_N_T.tolist(), strict=True):
-                known: dict[str, Any] = {field: tuple(logps_T[: len(completion.token_ids)])}
-                stored.append(replace(completion, **known))
-        result.append(replace(group, completions=tuple(stored)))
-    return result
+                found: dict[str, Any] = {field: tuple(logps_T[: len(completion.token_ids)])}
+                stored.append(replace(completion, **found))
+        advance()
+        return replace(group, completions=tuple(stored))
+
+    with progress.task(field.replace("_", " "), total=len(groups)) as advance:
+        return each_elsewhere(groups, known)

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from harness.errors import UpdateError
 from harness.pairs import desirable
-from harness.plugins import make_objective
 from harness.protocols import Objective, RunContext
-from harness.types import AdapterCheckpoint, ScoredGroup, Update
+from harness.types import ScoredGroup
 from harness_plugins.configs_training import UnpairedConfig
-from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step, pack, shuffled_batches
+from harness_plugins.packing import TrainingCompletion, TrainingGroup
+from harness_plugins.updating import AdapterUpdater, Pass, Selection
 
 
-class UnpairedUpdater:
+class UnpairedUpdater(AdapterUpdater):
     """Trains on every completion that its reward calls good or bad."""
 
+    name = "unpaired"
+
     def __init__(self, config: UnpairedConfig, context: RunContext, *, objective: Objective | None = None) -> None:
-        self.config = config
-        self.context = context
-        self.objective = objective or make_objective(config.objective, config.objective_config, context)
+        super().__init__(config, context, objective=objective)
         self.needs_mismatched = getattr(self.objective, "step_baseline", "none") == "kl"
 
-    def update(
-        self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, out: Path, seed: int
-    ) -> Update:
-        from harness_plugins.fitting import fit_adapter
+    @property
+    def groups_per_step(self) -> int:
+        return int(self.config.groups_per_step)
 
+    def select(self, groups: Sequence[ScoredGroup]) -> Selection:
         labelled = label(groups, self.config.desirable)
         if not labelled.groups:
             raise UpdateError(
@@ -45,53 +43,29 @@ class UnpairedUpdater:
                 where="unpaired",
                 remedy="Sample more prompts, or use apo_zero_unpaired.",
             )
-
-        def plan_steps(model: Any, max_tokens: int) -> list[TrainingStep]:
-            from harness_plugins.reference import with_reference
-
-            others = mismatch(labelled.groups) if self.needs_mismatched else []
-            both, gap = with_reference(
-                model,
-                [*labelled.groups, *others],
-                self.config.reference,
-                self.config,
-                self.context,
-                parent=parent,
-                temperature=1.0,
-                max_tokens=max_tokens,
-            )
-            metrics.update(gap)
-            known, others = both[: len(labelled.groups)], both[len(labelled.groups) :]
-            random_order = random.Random(seed)
-            steps = []
-            for _ in range(self.config.epochs):
-                for chosen in shuffled_batches(range(len(known)), self.config.groups_per_step, random_order):
-                    step = make_step([known[i] for i in chosen], max_completion=0, max_tokens=max_tokens)
-                    rows = pack([others[i] for i in chosen], max_tokens=max_tokens) if others else ()
-                    steps.append(replace(step, mismatched=rows))
-            return steps
-
-        metrics = {
-            "update/groups": float(len(groups)),
-            "update/desirable": float(labelled.good),
-            "update/undesirable": float(labelled.bad),
-            "update/unknown": float(labelled.unknown),
-            "update/empty": float(labelled.empty),
-            "update/truncated": float(labelled.truncated),
-        }
         first = labelled.groups[0]
-        return fit_adapter(
-            self.context,
-            self.config,
-            self.objective,
-            plan_steps,
-            parent=parent,
-            out=out,
-            seed=seed,
-            temperature=1.0,
-            probe_token_ids=first.prompt_token_ids + first.completions[0].token_ids,
-            metrics=metrics,
+        return Selection(
+            labelled.groups,
+            {
+                "update/groups": float(len(groups)),
+                "update/desirable": float(labelled.good),
+                "update/undesirable": float(labelled.bad),
+                "update/unknown": float(labelled.unknown),
+                "update/empty": float(labelled.empty),
+                "update/truncated": float(labelled.truncated),
+            },
+            first.prompt_token_ids + first.completions[0].token_ids,
         )
+
+    def prepare(self, model: Any, groups: Sequence[TrainingGroup], how: Pass) -> list[TrainingGroup]:
+        from harness_plugins.reference import with_reference
+
+        others = mismatch(groups) if self.needs_mismatched else []
+        known = with_reference(model, [*groups, *others], self.config.reference, self.config, self.context, how)
+        if not others:
+            return known
+        pairs = zip(known[: len(groups)], known[len(groups) :], strict=True)
+        return [replace(one, mismatched=other.completions) for one, other in pairs]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from harness.api import plan_loop
 from harness.config import LoopConfig, apply_sets, merge, read_toml
@@ -106,6 +109,83 @@ def test_toml_errors_name_file_and_line(tmp_path: Path) -> None:
         read_toml(tmp_path / "absent.toml")
 
 
+ROWS = '{"prompt": "a", "completion": "b"}\n'
+
+
+@pytest.fixture
+def with_rows(tmp_path: Path, letters: Path, tiny_model: Path) -> Path:
+    """A config file whose one stage trains on the file beside it."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "rows.jsonl").write_text(ROWS)
+    stages = [{"updater": "sft", "data": "rows.jsonl", "gate": "hold"}]
+    values = {"suite": str(letters), "model": str(tiny_model), "stages": stages}
+    (folder / "loop.toml").write_text(tomli_w.dumps(values))
+    return folder / "loop.toml"
+
+
+def test_a_file_of_rows_is_found_beside_the_config_and_known_by_its_content(with_rows: Path, tmp_path: Path) -> None:
+    plan = plan_loop(with_rows)
+    [stage] = plan.config.stages
+    assert (stage.data, stage.gate) == (str(with_rows.parent / "rows.jsonl"), "hold")
+    (tmp_path / "resolved.toml").write_text(plan.toml)
+    assert plan_loop(tmp_path / "resolved.toml").toml == plan.toml
+    moved = with_rows.parent.rename(tmp_path / "there")
+    assert plan_loop(moved / "loop.toml").identity == plan.identity
+    assert plan.identity["data"] == {"round 1": hashlib.sha256(ROWS.encode()).hexdigest()}
+    (moved / "rows.jsonl").write_text(ROWS * 2)
+    assert plan_loop(moved / "loop.toml").identity != plan.identity
+
+
+def test_a_mapping_names_its_rows_from_here(with_rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(with_rows.parent)
+    assert plan_loop(read_toml(with_rows)).config == plan_loop(with_rows).config
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("stages.0.generator=reference", r"stages\.0: generator and data are given"),
+        ("stages.0.replay={general = 3}", "replay and data are given"),
+        ("stages.0.n=2", "n and data are given"),
+        ("stages.0.prompts=2", "prompts and data are given"),
+        ("stages.0.reward_weights={exact = 1}", "reward_weights and data are given"),
+        ("stages.0.rounds=2", r"rounds = 2 would train on the same rows again.*config\.epochs"),
+        ("stages.0.data=none.jsonl", r"none\.jsonl: cannot be read"),
+        ("stages.0.data=empty.jsonl", r"empty\.jsonl: it holds no row"),
+        ("stages.0.data=wrong.jsonl", r"wrong\.jsonl:1: completion is missing"),
+        ("stages.0.data=asked.jsonl", r"item 'item-3' asks what training prompt 'x' of .*asked\.jsonl asks"),
+        ("stages.0.data=wrong.parquet", "these are no stored groups"),
+        ("stages.0.gate=keep", r"gate = 'keep'"),
+    ],
+)
+def test_what_does_not_go_with_rows_is_refused(with_rows: Path, setting: str, says: str) -> None:
+    asked = {"id": "x", "prompt": "item 3: say d", "completion": "d"}
+    for name, text in (("empty", ""), ("wrong", '{"prompt": "a"}'), ("asked", json.dumps(asked))):
+        (with_rows.parent / f"{name}.jsonl").write_text(text)
+    (with_rows.parent / "wrong.parquet").write_text("x")
+    with pytest.raises(ConfigError, match=says):
+        plan_loop(with_rows, sets=[setting])
+
+
+def test_a_held_out_question_is_known_however_its_tools_are_written(with_rows: Path, letters: Path) -> None:
+    function = {"name": "f", "parameters": {"type": "object"}}
+    item = {"id": "i", "prompt": "Call f.", "target": {"answers": ["f"]}, "tools": [function]}
+    (letters / "items.jsonl").write_text(json.dumps(item))
+    row = {"prompt": "Call f.", "completion": "f", "tools": [{"type": "function", "function": function}]}
+    (with_rows.parent / "rows.jsonl").write_text(json.dumps(row))
+    with pytest.raises(ConfigError, match="item 'i' asks what training prompt"):
+        plan_loop(with_rows)
+
+
+def test_a_suite_without_training_prompts_can_be_trained_for_with_rows(with_rows: Path, letters: Path) -> None:
+    (letters / "train.jsonl").write_text("")
+    assert plan_loop(with_rows).suites[0].train == ()
+    sampled = [{"updater": "sft", "data": "rows.jsonl"}, {"updater": "group"}]
+    with pytest.raises(ConfigError, match="it has no training prompts"):
+        plan_loop(with_rows, sets=[f"stages={tomli_w.dumps({'x': sampled}).partition('=')[2].strip()}"])
+
+
 def test_rounds_know_their_stage_and_what_earlier_rounds_took() -> None:
     stage = {"updater": "sft", "prompts": 10, "rounds": 2, "replay": {"general": 3}}
     config = LoopConfig.model_validate(
@@ -115,3 +195,9 @@ def test_rounds_know_their_stage_and_what_earlier_rounds_took() -> None:
     assert config.sources(2) == [(None, 10, 10), ("general", 3, 3)]
     assert config.sources(4) == [(None, 4, 24)]
     assert [config.stage_of(i).updater for i in (1, 2, 3, 4)] == ["sft", "sft", "group", "group"]
+
+
+def test_rows_of_a_file_take_none_of_the_suites_prompts() -> None:
+    stages = [{"updater": "sft", "data": "rows.jsonl"}, {"updater": "group", "prompts": 4}]
+    config = LoopConfig.model_validate({"suite": "s", "stages": stages})
+    assert config.sources(2) == [(None, 4, 0)]

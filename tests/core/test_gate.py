@@ -59,6 +59,52 @@ def test_small_losses_cannot_add_up_beyond_the_anchor() -> None:
     assert gate(incumbent, candidate, anchor).outcome != "promoted"
 
 
+def test_where_no_gain_is_asked_for_a_small_loss_within_the_margin_is_promoted() -> None:
+    """By hand, for 4 of 200 items lost: with the pseudo-items n = 202, m = -4/202, sum of squares 6 - 202 m^2 = 5.9208,
+    SE = sqrt(202/201 * 5.9208) / 202 = 0.012076, t(201, .95) = 1.6525, so the bounds are m -/+ 0.019955."""
+    before, after = report(suite("t", "target", scores(100))), report(suite("t", "target", scores(96)))
+    assert gate(before, after, before).outcome == "rejected"
+    decision = gate(before, after, before, rule="hold")
+    assert decision.outcome == "promoted"
+    against_incumbent, against_anchor = decision.checks
+    assert against_incumbent.name == "target t vs incumbent"
+    assert against_incumbent.lower == pytest.approx(-0.039757, abs=1e-6)
+    assert against_incumbent.upper == pytest.approx(0.000153, abs=1e-6)
+    assert (against_incumbent.threshold, against_anchor.threshold) == (-0.05, -0.075)
+    assert decision.sentence == (
+        "Promoted: t holds at -2.0 points (at least -4.0 points with 95% confidence), "
+        "and nothing else that must hold got worse."
+    )
+
+
+@pytest.mark.parametrize(
+    ("anchor", "incumbent", "candidate", "outcome", "of"),
+    [
+        (100, 100, 90, "inconclusive", "target t vs incumbent"),  # [-7.7, -2.2] points, and the margin is 5
+        (100, 100, 70, "rejected", "target t vs incumbent"),  # [-19.2, -10.5] points
+        (110, 100, 97, "inconclusive", "target t vs anchor"),  # [-9.5, -3.3] points, and the anchor's margin is 7.5
+    ],
+)
+def test_a_target_that_must_hold_is_held_to_its_margins(
+    anchor: int, incumbent: int, candidate: int, outcome: str, of: str
+) -> None:
+    arms = [report(suite("t", "target", scores(right))) for right in (incumbent, candidate, anchor)]
+    decision = gate(*arms, rule="hold")
+    assert decision.outcome == outcome
+    assert of in decision.sentence
+
+
+def test_a_target_that_must_hold_keeps_its_floor_and_the_others_their_conditions() -> None:
+    before = report(suite("t", "target", scores(150), floor=0.9), suite("g", "guard", scores(200)))
+    assert gate(before, before, before, rule="hold").outcome == "rejected"
+    before = report(suite("t", "target", scores(150), floor=0.7), suite("g", "guard", scores(200)))
+    decision = gate(before, before, before, rule="hold")
+    assert decision.outcome == "promoted"
+    assert "t holds at +0.0 points" in decision.sentence  # the floor, which comes first, is not what is reported
+    after = report(before.suites[0], suite("g", "guard", scores(180)))
+    assert gate(before, after, before, rule="hold").outcome == "rejected"
+
+
 def test_a_failing_guard_rejects_whatever_the_gain() -> None:
     before = report(suite("t", "target", scores(50)), suite("g", "guard", scores(200)))
     after = report(suite("t", "target", scores(200)), suite("g", "guard", scores(180)))

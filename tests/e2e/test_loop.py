@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.api import run_loop
-from harness.errors import StoreError
+from harness.cli.tables import run_table
+from harness.errors import HarnessError, StoreError
+from harness.hookspecs import hookimpl
+from harness.loop import train_batch
 from harness.plugins import load_registry
 from harness.records import read_groups
 from harness.store import RunStore
+from harness.suites import load_suite
+from harness.train import train_adapter
 
 Settings = dict[str, Any]
 
@@ -66,8 +72,6 @@ def test_an_update_without_signal_rolls_the_round_back_and_the_run_goes_on(tmp_p
 
 def test_an_unfinished_run_asks_for_resume_and_a_changed_one_is_refused(tmp_path: Path, tiny_loop: Settings) -> None:
     class Interrupting:
-        from harness.hookspecs import hookimpl
-
         @hookimpl
         def harness_groups_scored(self, index: int) -> None:
             raise KeyboardInterrupt
@@ -82,6 +86,69 @@ def test_an_unfinished_run_asks_for_resume_and_a_changed_one_is_refused(tmp_path
         run_loop({**tiny_loop, "seed": 5}, runs=tmp_path, run="r", resume=True)
     resumed = run_loop(tiny_loop, runs=tmp_path, run="r", resume=True)
     assert resumed.digest == run_loop(tiny_loop, runs=tmp_path, run="whole").digest
+
+
+def write_rows(path: Path, stage: dict[str, Any], suite: str) -> dict[str, Any]:
+    """Writes the demonstrations that `stage` would draw in the first round, and returns the stage that reads them."""
+    drawn = train_batch(load_suite(Path(suite)), 0, 0, stage["prompts"])
+    rows = [{"id": p.id, "messages": [*p.messages, {"role": "assistant", "content": p.reference}]} for p in drawn]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return {"updater": stage["updater"], "data": str(path), "config": stage["config"]}
+
+
+def test_rows_of_a_file_train_what_the_same_demonstrations_would(tmp_path: Path, tiny_loop: Settings) -> None:
+    """The same adapter, sampled on from in the next round; and what is stored can be looked at and trained on again."""
+    read = write_rows(tmp_path / "rows.jsonl", tiny_loop["stages"][0], tiny_loop["suite"])
+    whole = run_loop(tiny_loop, runs=tmp_path, run="reference")
+    result = run_loop({**tiny_loop, "stages": [read, tiny_loop["stages"][1]]}, runs=tmp_path, run="rows")
+    assert result.outcomes[0] == "promoted"
+    versions = [[RunStore.open(r.folder).entries[i, "commit"].data["version"] for i in (1, 2)] for r in (whole, result)]
+    assert versions[0][0] == versions[1][0] != "base"
+    store = RunStore.open(result.folder)
+    assert {g.group.policy_version for g in read_groups(store.round_folder(2) / "groups.parquet")} == {versions[0][0]}
+    assert store.entries[1, "judge"].data == {
+        "reward/mean": 1.0, "reward/unscored": 0.0, "reward/groups_with_signal": 0.0,
+    }  # fmt: skip
+    assert "sft" in run_table(store)
+    trained = train_adapter("sft", result.folder, rounds=[1], out=tmp_path / "out", config={"epochs": 1})
+    assert (trained.lineage["parent"], trained.lineage["groups"]) == ("base", 24)
+    again = run_loop(
+        {**tiny_loop, "stages": [{**read, "data": str(store.round_folder(1) / "groups.parquet")}]}, runs=tmp_path
+    )
+    assert again.incumbent.version == versions[0][0]
+
+
+def test_a_file_of_rows_that_changed_is_not_trained_on(tmp_path: Path, tiny_loop: Settings) -> None:
+    """Neither by a run that is taken up again, nor by one that was under way when it changed."""
+    file = tmp_path / "rows.jsonl"
+    read = write_rows(file, tiny_loop["stages"][0], tiny_loop["suite"])
+    rows = file.read_text()
+    settings = {**tiny_loop, "stages": [tiny_loop["stages"][0], read]}
+
+    class Changing:
+        @hookimpl
+        def harness_round_finished(self, index: int) -> None:
+            file.write_text(rows.replace("say a", "say b"))
+
+    registry = load_registry()
+    registry.manager.register(Changing())
+    with pytest.raises(HarnessError, match=r"rows\.jsonl: it has changed since the run was started"):
+        run_loop(settings, runs=tmp_path, run="r", registry=registry)
+    with pytest.raises(StoreError, match=r"data\.round 2: "):
+        run_loop(settings, runs=tmp_path, run="r", resume=True)
+    file.write_text(rows)
+    resumed = run_loop(settings, runs=tmp_path, run="r", resume=True)
+    assert resumed.digest == run_loop(settings, runs=tmp_path, run="whole").digest
+
+
+def test_a_stage_that_only_prepares_is_promoted_without_a_gain(tmp_path: Path, tiny_loop: Settings) -> None:
+    """A rate at which nothing is learnt: no gain is shown, and it takes the stage's word for it to be promoted."""
+    still = {**tiny_loop["stages"][0], "config": {**tiny_loop["stages"][0]["config"], "learning_rate": 1e-9}}
+    result = run_loop({**tiny_loop, "stages": [still, {**still, "gate": "hold"}]}, runs=tmp_path)
+    assert result.outcomes[0] != "promoted"
+    assert result.outcomes[1] == "promoted"
+    commit = RunStore.open(result.folder).entries[2, "commit"]
+    assert "three-letters holds at +0.0 points" in commit.data["sentence"]
 
 
 def test_a_suite_whose_rows_changed_does_not_resume(tmp_path: Path, tiny_loop: Settings) -> None:

@@ -27,6 +27,7 @@ from harness_plugins.preference import PreferenceUpdater
 from harness_plugins.reference import with_reference
 from harness_plugins.sft import SftUpdater
 from harness_plugins.unpaired import UnpairedUpdater
+from harness_plugins.updating import Pass
 
 SCORED = [scored_group(seed, (1.0, 0.0, 0.5)) for seed in range(3)]
 GROUPS = [
@@ -53,9 +54,9 @@ def referenced(
     config = UnpairedConfig(dtype="float32", reference=reference, reference_adapter=folder)
     model_ref = context.require_model()
     model = start_adapter(load_base(model_ref.path, "float32"), context.adapter, parent=parent, model=model_ref, seed=0)
-    options: dict[str, Any] = {"parent": parent, "temperature": 1.0, "max_tokens": 1024}
-    groups, metrics = with_reference(model, GROUPS, reference, config, context, **options)
-    return groups, metrics["update/reference_gap"]
+    how = Pass(parent, temperature=1.0, max_tokens=1024)
+    groups = with_reference(model, GROUPS, reference, config, context, how)
+    return groups, how.metrics["update/reference_gap"]
 
 
 def mean_ref_logps(groups: list[TrainingGroup]) -> list[float]:

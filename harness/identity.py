@@ -1,0 +1,67 @@
+"""What a run is: everything that its outcome depends on, by content where it has any."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.config import EvalConfig, LoopConfig, Stage
+from harness.evaluation import suite_fingerprint
+from harness.judging import judges_fingerprint
+from harness.plugins import DISTRIBUTION, Registry
+from harness.protocols import ModelRef, Suite
+from harness.training_data import file_digest
+from harness.types import Prompt, digest
+
+
+def run_identity(config: LoopConfig, suites: Sequence[Suite], model: ModelRef, registry: Registry) -> dict[str, Any]:
+    """What a run is: two runs with equal identities are the same run. It covers the content of what is named."""
+    named = {("generator", config.generator.name)}
+    for stage in config.stages:
+        named |= {("updater", stage.updater)} | {("objective", name) for name in named_objectives(stage.config)}
+        if stage.data is not None and not stage.data.endswith(".parquet"):
+            named.add(("generator", "reference"))  # which tokenizes the rows
+        elif stage.generator != "policy":
+            named.add(("generator", stage.generator))
+    named |= {("judge", use.name) for suite in suites for use in suite.judges}
+    stages = [_relocatable(stage) for stage in config.stages]
+    rounds = [(index, config.stage_of(index).data) for index in range(1, config.rounds + 1)]
+    return {
+        "config": config.model_copy(update={"stages": stages}).model_dump(mode="json"),
+        "data": {f"round {index}": file_digest(Path(data)) for index, data in rounds if data is not None},
+        "model": model.fingerprint,
+        "suites": {s.name: suite_identity(s, registry, config.eval) for s in suites},
+        "components": {f"{kind} {name}": str(registry.get(kind, name).origin) for kind, name in sorted(named)},
+        "harness": importlib.metadata.version(DISTRIBUTION),
+    }
+
+
+def _relocatable(stage: Stage) -> Stage:
+    """The stage with the bare name of its file: the file's content is what counts, wherever it lies."""
+    return stage if stage.data is None else stage.model_copy(update={"data": Path(stage.data).name})
+
+
+def named_objectives(config: Any) -> set[str]:
+    """Every objective that an updater's settings name, those that are parts of others too."""
+    if isinstance(config, Mapping):
+        own = {config["objective"]} if isinstance(config.get("objective"), str) else set()
+        return own.union(*map(named_objectives, config.values()))
+    return set().union(*map(named_objectives, config)) if isinstance(config, (list, tuple)) else set()
+
+
+def suite_identity(suite: Suite, registry: Registry, config: EvalConfig) -> dict[str, Any]:
+    """Everything about a suite that a round's samples, rewards or decision depend on."""
+    uses = [use for use in suite.judges if use.use in ("train", "both")]
+    return {
+        "version": suite.version,
+        "role": suite.role,
+        "margins": [suite.margin, suite.anchor_margin, suite.floor],
+        "items": digest([suite_fingerprint(suite, registry, config), [i.cluster or i.id for i in suite.items]])[:16],
+        "train": digest([[_content(prompt) for prompt in suite.train], judges_fingerprint(uses, registry)])[:16],
+    }
+
+
+def _content(prompt: Prompt) -> list[Any]:
+    return [prompt.id, prompt.hash, dict(prompt.metadata)]

@@ -1,0 +1,78 @@
+"""What an updater of ours is: a selection from scored groups, and what its objective must know of them.
+
+The rest is the same for all (`harness_plugins.fitting`): load, plan steps, train, seal. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from harness.plugins import make_objective
+from harness.protocols import Objective, RunContext
+from harness.types import AdapterCheckpoint, ScoredGroup, Update
+from harness_plugins.packing import TrainingGroup, TrainingStep, make_step
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is trained on, and what was left out and why (`metrics`)."""
+
+    groups: tuple[TrainingGroup, ...]
+    metrics: Mapping[str, float]
+    probe_token_ids: tuple[int, ...]
+    """Prompt and completion on which the update should show."""
+    temperature: float = 1.0
+    """At which log-probabilities are taken."""
+    max_completion: int = 0
+    """The sampling limit on completion tokens."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """How sequences go through the model, and from where training starts."""
+
+    parent: AdapterCheckpoint | None
+    temperature: float
+    max_tokens: int
+    """Of a packed row; 0 computes each completion alone."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """What `prepare` has measured."""
+
+
+class AdapterUpdater(ABC):
+    """Base of the updaters that train on packed rows."""
+
+    name: ClassVar[str]
+
+    def __init__(self, config: Any, context: RunContext, *, objective: Objective | None = None) -> None:
+        self.config = config
+        self.context = context
+        self.objective = objective or make_objective(config.objective, config.objective_config, context)
+
+    @abstractmethod
+    def select(self, groups: Sequence[ScoredGroup]) -> Selection:
+        """What to train on. Raises UpdateError when there is nothing."""
+
+    @property
+    @abstractmethod
+    def groups_per_step(self) -> int:
+        """Training groups per optimizer step."""
+
+    def prepare(self, model: Any, groups: Sequence[TrainingGroup], how: Pass) -> list[TrainingGroup]:
+        """The groups with the log-probs that the objective compares with; called before the first step."""
+        return list(groups)
+
+    def step(self, groups: Sequence[TrainingGroup], *, max_completion: int, max_tokens: int) -> TrainingStep:
+        """One optimizer step over these groups."""
+        return make_step(groups, max_completion=max_completion, max_tokens=max_tokens)
+
+    def update(
+        self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, out: Path, seed: int
+    ) -> Update:
+        from harness_plugins.fitting import fit
+
+        return fit(self, self.select(groups), parent=parent, out=out, seed=seed)
