@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+import peft
 
 from harness.checkpoints import open_checkpoint
 from harness.errors import ConfigError
 from harness.protocols import RunContext
-from harness_plugins.adapters import load_policy
+from harness_plugins.adapters import load_base, load_policy
 from harness_plugins.configs_training import Reference, ReferenceConfig
 from harness_plugins.memory import release
 from harness_plugins.packing import TrainingGroup
@@ -50,11 +51,11 @@ def with_reference(
     if reference == "previous":
         how.metrics[GAP] = 0.0
         return with_logps(model, groups, "ref_logps", **options)
-    if config.reference_adapter is not None:  # with `snapshot`, and only with it
-        known = with_snapshot(groups, config.reference_adapter, config.dtype, context, device=model.device, **options)
-    else:
+    if reference == "base" and isinstance(model, peft.PeftModel):
         with model.disable_adapter():
             known = with_logps(model, groups, "ref_logps", **options)
+    else:  # a snapshot, or the base of a model that is trained itself
+        known = with_copy(groups, config, context, device=model.device, **options)
     gap = mean_gap(with_logps(model, known[:GAP_GROUPS], "old_logps", **options))
     if reference == "base" and how.parent is None and gap > STEP_ZERO_TOLERANCE:
         raise ConfigError(
@@ -66,18 +67,21 @@ def with_reference(
     return known
 
 
-def with_snapshot(
-    groups: Sequence[TrainingGroup], folder: Path, dtype: str, context: RunContext, *, device: Any, **options: Any
+def with_copy(
+    groups: Sequence[TrainingGroup], config: ReferenceConfig, context: RunContext, *, device: Any, **options: Any
 ) -> list[TrainingGroup]:
-    """The groups with the log-probs of the base model with that adapter, in a copy of the model that is let go again:
-    a second adapter beside the one that is trained would be saved with it."""
-    model = context.require_model()
-    checkpoint = open_checkpoint(folder, base=model.fingerprint)
-    snapshot = load_policy(model.path, folder, dtype, quantization=checkpoint.quantization, device=device)
+    """The groups with the log-probs of the base model, with the snapshot's adapter where there is one, in a copy of the
+    model that is let go again: a second adapter beside the one that is trained would be saved with it."""
+    model, folder = context.require_model(), config.reference_adapter
+    if folder is None:
+        copy = load_base(model.path, config.dtype, device=device)
+    else:
+        quantization = open_checkpoint(folder, base=model.fingerprint).quantization
+        copy = load_policy(model.path, folder, config.dtype, quantization=quantization, device=device)
     try:
-        return with_logps(snapshot, groups, "ref_logps", **options)
+        return with_logps(copy, groups, "ref_logps", **options)
     finally:
-        del snapshot
+        del copy
         release()
 
 

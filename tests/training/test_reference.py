@@ -98,6 +98,17 @@ def test_the_gap_to_the_base_model(context: RunContext, adapters: Any) -> None:
     assert moved > 0.05
 
 
+def test_a_model_that_is_trained_itself_has_its_base_for_reference(context: RunContext, tmp_path: Path) -> None:
+    whole = dataclasses.replace(context, adapter={"peft_type": "FULL"})
+    config = SftConfig(dtype="float32", learning_rate=1e-3)
+    parent = SftUpdater(config, whole, objective=Nll()).update(SCORED, parent=None, out=tmp_path, seed=0).checkpoint
+    groups, gap = referenced(whole, parent, "base")
+    base = load_base(context.require_model().path, "float32")
+    expected = [mean_logp(base, scored, g) for scored in SCORED for g in range(3)]
+    assert mean_ref_logps(groups) == pytest.approx(expected, abs=1e-5)
+    assert gap > 0.01
+
+
 @pytest.mark.parametrize("family", ["group", "preference", "unpaired"])
 def test_every_updater_takes_a_snapshot(family: str, context: RunContext, adapters: Any, tmp_path: Path) -> None:
     parent, other = adapters
