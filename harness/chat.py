@@ -40,13 +40,16 @@ def load_generation_config(path: Path) -> GenerationConfig | None:
 
 
 def render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
-    """Token ids of the chat with its tools, up to and including the header of the answer.
+    """Token ids of the chat with its tools, up to and including the header of the answer. A prompt without messages
+    stands before a document: it is the token that documents start with.
 
     A chat template that knows tools is given them; for any other, `harness.tools.render_tools` writes them into the
     system message. Raises HarnessError when there is no template or it refuses the chat.
     """
     import jinja2
 
+    if not prompt.messages:
+        return [_document_start(tokenizer)]
     messages = [dict(message) for message in prompt.messages]
     tools = json.loads(prompt.tools) if prompt.tools else None
     if tools and not _knows_tools(tokenizer):
@@ -98,6 +101,26 @@ def _knows_tools(tokenizer: PreTrainedTokenizerBase) -> bool:
 def encode_completion(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids of an answer, closed by the end-of-turn token."""
     return [*tokenizer.encode(text, add_special_tokens=False), end_of_turn_id(tokenizer)]
+
+
+def encode_document(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of raw text, without its start, closed by the end-of-sequence token."""
+    return [*tokenizer.encode(text, add_special_tokens=False), _document_end(tokenizer)]
+
+
+def _document_start(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The begin-of-sequence token; families without one put the end of the last document there."""
+    return _document_end(tokenizer) if tokenizer.bos_token_id is None else int(tokenizer.bos_token_id)
+
+
+def _document_end(tokenizer: PreTrainedTokenizerBase) -> int:
+    if tokenizer.eos_token_id is None:
+        raise HarnessError(
+            "the tokenizer names no token that ends a text",
+            where=str(tokenizer.name_or_path),
+            remedy="Set eos_token in tokenizer_config.json.",
+        )
+    return int(tokenizer.eos_token_id)
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:

@@ -17,11 +17,12 @@ from harness.store import RunStore
 from harness.types import Prompt, Sampling, ScoredGroup, canonical_json, digest
 
 FORMATS = (
-    '{"prompt", "chosen", "rejected"}, {"prompt", "completion"}, {"prompt", "completion", "label"} or {"messages"}'
+    '{"prompt", "chosen", "rejected"}, {"prompt", "completion"}, {"prompt", "completion", "label"}, {"messages"} '
+    'or {"text"}'
 )
 
 
-KEYS = {"id", "tools", "prompt", "chosen", "rejected", "completion", "label", "messages"}
+KEYS = {"id", "tools", "prompt", "chosen", "rejected", "completion", "label", "messages", "text"}
 """Others are refused: a misspelt `label` would turn a bad answer into a good one."""
 
 
@@ -104,11 +105,18 @@ def _stored_groups(path: Path) -> list[ScoredGroup]:
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of a JSONL file. Raises ConfigError naming the line and field of the first that is wrong."""
+    """The rows of a JSONL file, or a .txt file as one document.
+
+    Raises ConfigError naming the line and field of the first that is wrong.
+    """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read ({error})", where=str(path), remedy="Name a JSONL file.") from None
+    if path.suffix == ".txt":
+        yield _document({"text": text}, str(path))
+        return
+    lines = text.split("\n")
     for number, line in enumerate(lines, start=1):
         if line.strip():
             yield _row(line, where=f"{path}:{number}")
@@ -125,6 +133,8 @@ def _row(line: str, *, where: str) -> Row:
         raise ConfigError("not a JSON object", where=where, remedy=f"Write one of {FORMATS}.")
     if unknown := sorted(set(values) - KEYS):
         raise ConfigError(f"unknown key {unknown[0]!r}", where=where, remedy=did_you_mean(unknown[0], sorted(KEYS)))
+    if "text" in values:
+        return _document(values, where)
     if "messages" in values:
         *before, answer = _messages(values["messages"], "messages", where)
         if not before:
@@ -141,6 +151,16 @@ def _row(line: str, *, where: str) -> Row:
     if not isinstance(label, bool):
         raise ConfigError(f"label = {label!r} is not true or false", where=where, remedy="Write one of the two.")
     return Row(_prompt(prompt, values, where), ((answer_text, float(label)),))
+
+
+def _document(values: Mapping[str, Any], where: str) -> Row:
+    """Raw text: a completion of nothing."""
+    if extra := sorted(set(values) - {"text", "id"}):
+        raise ConfigError(f"{extra[0]!r} does not go with text", where=where, remedy="Raw text has no prompt.")
+    text = values["text"]
+    if not isinstance(text, str) or not text.strip():
+        raise ConfigError(f"text = {text!r} is not text, or is empty", where=where, remedy="Drop the row.")
+    return Row(Prompt(id=str(values.get("id", digest(text)[:16])), messages=()), ((text, 1.0),))
 
 
 def _field(values: Mapping[str, Any], name: str, where: str) -> Any:

@@ -78,6 +78,20 @@ class ReferenceConfig(TrainingConfig):
         return self
 
 
+class CptConfig(TrainingConfig):
+    """Continued pretraining: every token of raw text is learnt, in blocks that are packed into rows."""
+
+    objective: str = "nll"
+    objective_config: dict[str, Any] = Field(default_factory=dict)
+    learning_rate: PositiveFloat = 2e-4
+    block_size: PositiveInt = 1024
+    """Tokens that a document is cut into, and see each other. Longer blocks learn longer dependencies."""
+    tokens_per_step: PositiveInt = 8192
+    """Tokens per optimizer step, at least one block."""
+    min_reward: float = Field(default=1.0, ge=0, le=1)
+    """A document is trained on when its reward is at least this; those of a file have a reward of 1."""
+
+
 class SftConfig(TrainingConfig):
     """Supervised fine-tuning on the completions that the judges accept."""
 

@@ -19,7 +19,7 @@ from harness_plugins.baselines import step_baseline
 from harness_plugins.configs_training import TrainingConfig
 from harness_plugins.early_stopping import EarlyStopping
 from harness_plugins.memory import release
-from harness_plugins.packing import TrainingGroup, TrainingStep, hold_out, shuffled_batches, within
+from harness_plugins.packing import TrainingGroup, TrainingStep, hold_out, within
 from harness_plugins.processes import processes
 from harness_plugins.shared_prefix import why_not_shareable
 from harness_plugins.training import Midway, sequence_batch, train
@@ -135,9 +135,7 @@ def plan(
         validation = updater.step(held, **sizes)
     random_order = random.Random(seed)
     steps = [
-        updater.step(batch, **sizes)
-        for _ in range(config.epochs)
-        for batch in shuffled_batches(groups, updater.groups_per_step, random_order)
+        updater.step(batch, **sizes) for _ in range(config.epochs) for batch in updater.batches(groups, random_order)
     ]
     return steps, validation
 

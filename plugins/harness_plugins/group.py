@@ -37,10 +37,6 @@ class GroupUpdater(AdapterUpdater):
                 remedy='Set old_logps = "recompute".',
             )
 
-    @property
-    def groups_per_step(self) -> int:
-        return int(self.config.groups_per_step)
-
     def select(self, groups: Sequence[ScoredGroup]) -> Selection:
         temperature = require_unbiased_sampling(groups)
         relative = group_advantages(

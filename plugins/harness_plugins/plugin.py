@@ -26,7 +26,7 @@ from harness_plugins.configs_objectives import (
     RobustDpoConfig,
     SimpoConfig,
 )
-from harness_plugins.configs_training import GroupConfig, PreferenceConfig, SftConfig, UnpairedConfig
+from harness_plugins.configs_training import CptConfig, GroupConfig, PreferenceConfig, SftConfig, UnpairedConfig
 from harness_plugins.exporters import AdapterExporter, MergedConfig, MergedExporter
 
 
@@ -81,6 +81,7 @@ def harness_register_objectives() -> Iterable[ObjectiveSpec]:
 @hookimpl
 def harness_register_updaters() -> Iterable[UpdaterSpec]:
     return [
+        UpdaterSpec("cpt", "Continued pretraining on raw text, packed", _cpt, CptConfig, family="sft"),
         UpdaterSpec("sft", "Fine-tuning on accepted completions", _sft, SftConfig, family="sft"),
         UpdaterSpec("preference", "DPO and its family, on pairs", _preferences, PreferenceConfig, family="preference"),
         UpdaterSpec("unpaired", "KTO and its family, on single verdicts", _unpaired, UnpairedConfig, family="unpaired"),
@@ -145,6 +146,12 @@ def _mixture(config: MixtureConfig, context: RunContext) -> Objective:
     return Mixture(
         [(p.objective, p.weight, make_objective(p.objective, p.config, context, "preference")) for p in config.parts]
     )
+
+
+def _cpt(config: CptConfig, context: RunContext) -> Updater:
+    from harness_plugins.cpt import CptUpdater
+
+    return CptUpdater(config, context)
 
 
 def _sft(config: SftConfig, context: RunContext) -> Updater:

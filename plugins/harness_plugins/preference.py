@@ -24,10 +24,6 @@ class PreferenceUpdater(AdapterUpdater):
         super().__init__(config, context, objective=objective)
         self.reference = resolve_reference(config, needs=getattr(self.objective, "needs_reference", True))
 
-    @property
-    def groups_per_step(self) -> int:
-        return int(self.config.groups_per_step)
-
     def select(self, groups: Sequence[ScoredGroup]) -> Selection:
         found = build_pairs(groups, self.config)
         if not found.groups:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from random import Random
 
 from harness.errors import UpdateError
 from harness.types import ScoredGroup
-from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step
+from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step, shuffled_batches
 from harness_plugins.updating import AdapterUpdater, Selection
 
 
@@ -16,9 +17,8 @@ class SftUpdater(AdapterUpdater):
 
     name = "sft"
 
-    @property
-    def groups_per_step(self) -> int:
-        return int(self.config.batch)
+    def batches(self, groups: Sequence[TrainingGroup], random_order: Random) -> Iterator[Sequence[TrainingGroup]]:
+        return shuffled_batches(groups, self.config.batch, random_order)
 
     def select(self, groups: Sequence[ScoredGroup]) -> Selection:
         chosen = choose(groups, self.config.min_reward, best_of_group=self.config.select == "best")

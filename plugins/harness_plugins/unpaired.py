@@ -24,10 +24,6 @@ class UnpairedUpdater(AdapterUpdater):
         super().__init__(config, context, objective=objective)
         self.needs_mismatched = getattr(self.objective, "step_baseline", "none") == "kl"
 
-    @property
-    def groups_per_step(self) -> int:
-        return int(self.config.groups_per_step)
-
     def select(self, groups: Sequence[ScoredGroup]) -> Selection:
         labelled = label(groups, self.config.desirable)
         if not labelled.groups:

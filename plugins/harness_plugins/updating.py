@@ -6,15 +6,16 @@ The rest is the same for all (`harness_plugins.fitting`): load, plan steps, trai
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any, ClassVar
 
 from harness.plugins import make_objective
 from harness.protocols import Objective, RunContext
 from harness.types import AdapterCheckpoint, ScoredGroup, Update
-from harness_plugins.packing import TrainingGroup, TrainingStep, make_step
+from harness_plugins.packing import TrainingGroup, TrainingStep, make_step, shuffled_batches
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,9 @@ class AdapterUpdater(ABC):
     def select(self, groups: Sequence[ScoredGroup]) -> Selection:
         """What to train on. Raises UpdateError when there is nothing."""
 
-    @property
-    @abstractmethod
-    def groups_per_step(self) -> int:
-        """Training groups per optimizer step."""
+    def batches(self, groups: Sequence[TrainingGroup], random_order: Random) -> Iterator[Sequence[TrainingGroup]]:
+        """One pass over the groups, an optimizer step's at a time."""
+        return shuffled_batches(groups, self.config.groups_per_step, random_order)
 
     def prepare(self, model: Any, groups: Sequence[TrainingGroup], how: Pass) -> list[TrainingGroup]:
         """The groups with the log-probs that the objective compares with; called before the first step."""

@@ -18,7 +18,8 @@ NAME = "reference"
 
 
 class ReferenceGenerator:
-    """One completion a prompt: `Prompt.reference` and the end-of-turn token. Nothing is sampled, so no log-probs."""
+    """One completion a prompt: `Prompt.reference` and the end-of-turn token, or a document where the prompt has no
+    messages. Nothing is sampled, so no log-probs."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
@@ -45,7 +46,8 @@ class ReferenceGenerator:
             raise HarnessError(
                 "no gold answer", where=f"prompt {prompt.id}", remedy="Add a `reference` or leave the prompt out."
             )
-        ids = tuple(chat.encode_completion(self._tokenizer, prompt.reference))
+        encode = chat.encode_completion if prompt.messages else chat.encode_document
+        ids = tuple(encode(self._tokenizer, prompt.reference))
         completion = Completion(prompt.reference, ids)
         return Group(prompt, tuple(chat.render(self._tokenizer, prompt)), (completion,), NAME, sampling, NAME)
 
