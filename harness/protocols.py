@@ -158,6 +158,9 @@ class SequenceBatch:
     """Indices (chosen, rejected) into the N completions, one row for each of the micro-batch's M pairs."""
     desirable_N: Tensor | None = None
     """True where a completion is good by itself, False where it is bad."""
+    entropies_N_T: Tensor | None = None
+    """Entropy in nats of the policy's distribution at each token, with gradient; only for an objective whose attribute
+    `needs_entropy` is True."""
     rewards_N: Tensor | None = None
     """What a reward model gives each completion; the log-probs are then empty, [N, 0]."""
     baseline: float = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
 
@@ -123,15 +123,25 @@ class KtoConfig(BetaConfig):
 # ---------------------------------------------------------------- groups
 
 
-class ClippedConfig(Config):
+class GroupObjectiveConfig(Config):
+    """What every policy-gradient loss can have added to it."""
+
+    kl_coef: NonNegativeFloat = 0.0
+    """Weight of the penalty for leaving the updater's reference policy."""
+    kl_estimator: Literal["k1", "k2", "k3"] = "k3"
+    """How the penalty is estimated from one token: k1 = log(pi / pi_ref), k2 = k1^2 / 2, k3 = pi_ref / pi - 1 + k1. All
+    pull along the gradient of the KL divergence; k1 is noisy and can be negative, the value of k2 is biased."""
+    entropy_coef: NonNegativeFloat = 0.0
+    """Weight of the bonus for the policy's entropy, in nats, its mean over the step's completion tokens."""
+
+
+class ClippedConfig(GroupObjectiveConfig):
     """A policy-gradient loss with a clipped ratio."""
 
     clip_low: float = Field(default=0.2, ge=0, le=1)
     """The ratio's gradient stops below 1 - clip_low (where the advantage is negative)."""
     clip_high: NonNegativeFloat = 0.2
     """The ratio's gradient stops above 1 + clip_high (where the advantage is positive)."""
-    kl_coef: NonNegativeFloat = 0.0
-    """Weight of the penalty for leaving the updater's reference policy."""
 
 
 class DapoConfig(ClippedConfig):
@@ -147,10 +157,8 @@ class GspoConfig(ClippedConfig):
     clip_high: NonNegativeFloat = 4e-4
 
 
-class CispoConfig(Config):
+class CispoConfig(GroupObjectiveConfig):
     """A policy gradient whose importance weight is capped."""
 
     clip_high: NonNegativeFloat = 4.0
     """A token's ratio counts as at most 1 + clip_high."""
-    kl_coef: NonNegativeFloat = 0.0
-    """Weight of the penalty for leaving the updater's reference policy."""

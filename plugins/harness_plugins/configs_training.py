@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PlainValidator, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PlainValidator,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from harness.specs import Config
+
+Reference = Literal["none", "base", "previous", "snapshot"]
+"""The policy that an update is compared with: none, the base model, the adapter that training starts from, or another
+adapter."""
 
 
 class TrainingConfig(Config):
@@ -50,6 +63,21 @@ class TrainingConfig(Config):
     """Optimizer steps between checkpoints, from which a killed update goes on; 0 makes none."""
 
 
+class ReferenceConfig(TrainingConfig):
+    """What updaters can be told whose objective compares the policy with another."""
+
+    reference: Reference | Literal["auto"]
+    """The policy that is compared with."""
+    reference_adapter: Path | None = None
+    """The folder of the adapter that is the `snapshot`, such as an earlier round's. Only with that reference."""
+
+    @model_validator(mode="after")
+    def _snapshot_has_an_adapter(self) -> Self:
+        if (self.reference == "snapshot") != (self.reference_adapter is not None):
+            raise ValueError("reference = 'snapshot' and reference_adapter go together")
+        return self
+
+
 class CptConfig(TrainingConfig):
     """Continued pretraining: every token of raw text is learnt, in blocks that are packed into rows."""
 
@@ -79,7 +107,7 @@ class SftConfig(TrainingConfig):
     """Of a group's good completions, all (rejection sampling) or the one with most reward (best of n)."""
 
 
-class GroupConfig(TrainingConfig):
+class GroupConfig(ReferenceConfig):
     """Reinforcement learning on groups: completions are compared with their siblings."""
 
     early_stopping: Literal["none", "suite"] = "none"
@@ -95,13 +123,23 @@ class GroupConfig(TrainingConfig):
     old_logps: Literal["sampler", "recompute"] = "sampler"
     """The policy that sampled, as the sampler recorded it or as the trainer computes it before the first step. They
     differ by the arithmetic of two engines, which `recompute` takes out of the ratio at the cost of a forward pass."""
-    reference: Literal["none", "base", "parent"] = "none"
-    """The policy that `kl_coef` of the objective holds to: the base model, or the adapter that training starts from."""
-    mask_truncated: bool = False
-    """Leave out completions that ran into the token limit: they still count in the baseline, but are not trained on."""
+    reference: Reference = "none"
+    """The policy that `kl_coef` of the objective holds to: the base model, the adapter that training starts from, or
+    another adapter."""
+    overlong: Literal["keep", "mask", "punish"] = "keep"
+    """Completions that ran into the token limit are trained on like others, or masked: they still count in the
+    baseline, but are not trained on. `punish` takes up to 1 off the reward of those that come near the limit."""
+    overlong_buffer: NonNegativeInt = 0
+    """Tokens below the limit in which the punishment grows from 0 to 1. Only with `punish`, which needs some."""
+
+    @model_validator(mode="after")
+    def _buffer_is_for_the_punishment(self) -> Self:
+        if (self.overlong == "punish") != (self.overlong_buffer > 0):
+            raise ValueError("overlong = 'punish' and an overlong_buffer above 0 go together")
+        return self
 
 
-class PreferenceConfig(TrainingConfig):
+class PreferenceConfig(ReferenceConfig):
     """Preference optimization: of two completions of a prompt, the better becomes likelier than the worse."""
 
     objective: str = "dpo"
@@ -113,9 +151,9 @@ class PreferenceConfig(TrainingConfig):
     """A pair's rewards differ by at least this."""
     groups_per_step: PositiveInt = 8
     """Prompts per optimizer step."""
-    reference: Literal["auto", "none", "base", "parent"] = "auto"
-    """The policy that log-ratios are taken to: the base model, or the adapter that training starts from. `auto` is
-    `parent` where the objective needs a reference and `none` where it does not."""
+    reference: Reference | Literal["auto"] = "auto"
+    """The policy that log-ratios are taken to: the base model, the adapter that training starts from, or another
+    adapter. `auto` is `previous` where the objective needs a reference and `none` where it does not."""
 
 
 class RewardModelConfig(TrainingConfig):
@@ -142,7 +180,7 @@ def _threshold(value: Any) -> float | str:
     raise ValueError("neither a number from -1 to 1 nor 'mean'")
 
 
-class UnpairedConfig(TrainingConfig):
+class UnpairedConfig(ReferenceConfig):
     """Preference optimization from single verdicts: good completions become likelier, bad ones less likely."""
 
     objective: str = "kto"
@@ -152,5 +190,6 @@ class UnpairedConfig(TrainingConfig):
     """A completion is good when its reward is at least this; with `mean`, when it is above its group's mean."""
     groups_per_step: PositiveInt = 8
     """Prompts per optimizer step."""
-    reference: Literal["base", "parent"] = "parent"
-    """The policy that log-ratios are taken to: the base model, or the adapter that training starts from."""
+    reference: Literal["base", "previous", "snapshot"] = "previous"
+    """The policy that log-ratios are taken to: the base model, the adapter that training starts from, or another
+    adapter."""

@@ -71,7 +71,7 @@ def fit(
     finally:
         del model  # the sampler needs the memory next
         release()
-    figures = {**selection.metrics, "update/too_long": float(too_long), **trained.metrics}
+    figures = {**selection.metrics, **how.metrics, "update/too_long": float(too_long), **trained.metrics}
     return Update(checkpoint, {**figures, "update/shared_prefix": float(not reason)})
 
 

@@ -10,6 +10,7 @@ from harness.errors import ConfigError, HarnessError, UpdateError
 from harness.protocols import Objective, RunContext
 from harness.types import Completion, ScoredGroup
 from harness_plugins.configs_training import GroupConfig
+from harness_plugins.overlong import count_overlong, punished_rewards, was_cut_off
 from harness_plugins.packing import TrainingCompletion, TrainingGroup
 from harness_plugins.updating import AdapterUpdater, Pass, Selection
 
@@ -26,7 +27,7 @@ class GroupUpdater(AdapterUpdater):
             raise ConfigError(
                 f"reference = {config.reference!r} does not go with kl_coef = {kl_coef} of the objective",
                 where="group",
-                remedy="Set reference to 'base' or 'parent' with kl_coef > 0, and to 'none' without.",
+                remedy="Set reference to 'base', 'previous' or 'snapshot' with kl_coef > 0, and to 'none' without.",
             )
 
         if getattr(self.objective, "sequence_level", False) and config.old_logps == "sampler":
@@ -39,7 +40,7 @@ class GroupUpdater(AdapterUpdater):
     def select(self, groups: Sequence[ScoredGroup]) -> Selection:
         temperature = require_unbiased_sampling(groups)
         relative = group_advantages(
-            [group.rewards for group in groups], baseline=self.config.baseline, scale=self.config.scale
+            [self.rewards(group) for group in groups], baseline=self.config.baseline, scale=self.config.scale
         )
         training_groups = self.training_groups(groups, relative)
         if not training_groups:
@@ -56,6 +57,7 @@ class GroupUpdater(AdapterUpdater):
                 "update/groups": float(len(groups)),
                 "update/groups_without_signal": float(relative.signal_P.count(False)),
                 "update/unscored": float(unscored),
+                "update/overlong": float(count_overlong(groups, self.config.overlong_buffer)),
                 "update/completions": float(sum(len(group.completions) for group in training_groups)),
             },
             most_telling_sequence(training_groups),
@@ -67,15 +69,23 @@ class GroupUpdater(AdapterUpdater):
         from harness_plugins.reference import with_reference
         from harness_plugins.training import with_logps
 
-        options: dict[str, Any] = {
-            "temperature": how.temperature,
-            "max_tokens": how.max_tokens,
-            "progress": self.context.progress,
-        }
         known = list(groups)
         if self.config.old_logps == "recompute":
-            known = with_logps(model, known, "old_logps", **options)
-        return with_reference(model, known, self.config.reference, parent=how.parent, **options)
+            known = with_logps(
+                model,
+                known,
+                "old_logps",
+                temperature=how.temperature,
+                max_tokens=how.max_tokens,
+                progress=self.context.progress,
+            )
+        return with_reference(model, known, self.config.reference, self.config, self.context, how)
+
+    def rewards(self, scored: ScoredGroup) -> tuple[float | None, ...]:
+        """What completions are compared by."""
+        if self.config.overlong == "punish":
+            return punished_rewards(scored, self.config.overlong_buffer)
+        return scored.rewards
 
     def training_groups(self, groups: Sequence[ScoredGroup], relative: GroupAdvantages) -> list[TrainingGroup]:
         """The completions to train on, by group. Groups without signal, or with none left, are not among them."""
@@ -87,7 +97,7 @@ class GroupUpdater(AdapterUpdater):
                 TrainingCompletion(completion.token_ids, advantage, self.sampler_logps(completion, scored))
                 for completion, advantage in zip(scored.group.completions, advantages_G, strict=True)
                 if advantage is not None and completion.token_ids
-                if not (self.config.mask_truncated and completion.finish_reason == "length")
+                if not (self.config.overlong == "mask" and was_cut_off(completion))
             )
             if kept:
                 result.append(TrainingGroup(scored.group.prompt_token_ids, kept))

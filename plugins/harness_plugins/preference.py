@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from harness.errors import ConfigError, UpdateError
 from harness.pairs import preference_pairs
 from harness.protocols import Objective, RunContext
 from harness.types import ScoredGroup
-from harness_plugins.configs_training import PreferenceConfig, RewardModelConfig
+from harness_plugins.configs_training import PreferenceConfig, Reference, RewardModelConfig
 from harness_plugins.packing import TrainingCompletion, TrainingGroup
 from harness_plugins.updating import AdapterUpdater, Pass, Selection
 
@@ -30,15 +30,7 @@ class PreferenceUpdater(AdapterUpdater):
     def prepare(self, model: Any, groups: Sequence[TrainingGroup], how: Pass) -> list[TrainingGroup]:
         from harness_plugins.reference import with_reference
 
-        return with_reference(
-            model,
-            groups,
-            self.reference,
-            parent=how.parent,
-            temperature=how.temperature,
-            max_tokens=how.max_tokens,
-            progress=self.context.progress,
-        )
+        return with_reference(model, groups, self.reference, self.config, self.context, how)
 
 
 def select_pairs(
@@ -102,9 +94,9 @@ def build_pairs(groups: Sequence[ScoredGroup], config: PreferenceConfig | Reward
     return Pairs(tuple(found), unscored, empty)
 
 
-def resolve_reference(config: PreferenceConfig, *, needs: bool) -> Literal["none", "base", "parent"]:
+def resolve_reference(config: PreferenceConfig, *, needs: bool) -> Reference:
     if config.reference == "auto":
-        return "parent" if needs else "none"
+        return "previous" if needs else "none"
     if needs != (config.reference != "none"):
         verb = "needs a reference policy" if needs else "uses no reference policy"
         raise ConfigError(

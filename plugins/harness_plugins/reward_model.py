@@ -26,7 +26,7 @@ class RewardModelUpdater(AdapterUpdater):
 
     def select(self, groups: Sequence[ScoredGroup]) -> Selection:
         selection = select_pairs(groups, self.config, where=self.name)
-        return dataclasses.replace(selection, groups=tuple(map(_read_to_the_end, selection.groups)))
+        return dataclasses.replace(selection, groups=tuple(map(read_to_the_end, selection.groups)))
 
     def open(self, *, parent: AdapterCheckpoint | None, seed: int) -> Any:
         from harness_plugins.reward_head import open_reward_model
@@ -64,6 +64,7 @@ class RewardModelUpdater(AdapterUpdater):
         return save_adapter(model, out, base=base, probe_token_ids=None, kind="reward_model")
 
 
-def _read_to_the_end(group: TrainingGroup) -> TrainingGroup:
+def read_to_the_end(group: TrainingGroup) -> TrainingGroup:
+    """With a token after each completion, so that its last one is read too."""
     longer = tuple(TrainingCompletion((*completion.token_ids, UNREAD)) for completion in group.completions)
     return dataclasses.replace(group, completions=longer)

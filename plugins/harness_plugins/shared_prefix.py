@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,16 @@ def parameters(model: Any) -> set[str]:
 
 
 def completion_logps(model: Any, row: Row, *, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-    """`logps_N_T` (fp32, natural log, 0 where padded) and `mask_N_T` of the row's N completions, on the model's device.
+    """`logps_N_T` and `mask_N_T` of `score_completions`, without the entropies."""
+    logps_N_T, mask_N_T, _ = score_completions(model, row, temperature=temperature)
+    return logps_N_T, mask_N_T
+
+
+def score_completions(
+    model: Any, row: Row, *, temperature: float = 1.0, with_entropy: bool = False
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """`logps_N_T` (fp32, natural log, 0 where padded), `mask_N_T` and, where asked for, `entropies_N_T` (fp32, nats, 0
+    where padded) of the row's N completions, on the model's device.
 
     log p = log softmax(logits / temperature). The head is applied only to the positions that predict a completion
     token, and its fp32 log-softmax is recomputed in the backward pass a chunk at a time instead of being held.
@@ -113,9 +123,13 @@ def completion_logps(model: Any, row: Row, *, temperature: float = 1.0) -> tuple
     """
     if len(row.completions) > 1 and why_not_shareable(model):
         alone = [Row((replace(g, completions=(c,), pairs=()),)) for g in row.groups for c in g.completions]
-        logps_N = [completion_logps(model, one, temperature=temperature)[0][0] for one in alone]
-        masks_N = [torch.ones_like(logps_T, dtype=torch.bool) for logps_T in logps_N]
-        return pad_sequence(logps_N, batch_first=True), pad_sequence(masks_N, batch_first=True)
+        scored_N = [score_completions(model, one, temperature=temperature, with_entropy=with_entropy) for one in alone]
+
+        def padded(values_N: Sequence[Tensor]) -> Tensor:
+            return pad_sequence([values_1_T[0] for values_1_T in values_N], batch_first=True)
+
+        logps_N, masks_N, entropies_N = zip(*scored_N, strict=True)
+        return padded(logps_N), padded(masks_N), padded(entropies_N) if with_entropy else None
     layout = lay_out(row)
     scored = len(layout.scored_S)
     pad(layout)
@@ -126,10 +140,17 @@ def completion_logps(model: Any, row: Row, *, temperature: float = 1.0) -> tuple
     # bf16 layers around it would have kept.
     with torch.autocast(device.type, torch.bfloat16, enabled=compute_dtype(model) == torch.bfloat16):
         logits_S_V = scored_logits(model, layout, scored_S)
-    logps_S = token_logps(logits_S_V, target_S, temperature)[:scored]
-    logps_N_T = pad_sequence(list(torch.split(logps_S, layout.lengths_N)), batch_first=True)
+
+    def by_completion(values_S: Tensor) -> Tensor:
+        return pad_sequence(list(torch.split(values_S[:scored], layout.lengths_N)), batch_first=True)
+
+    if with_entropy:
+        logps_N_T, entropies_N_T = map(by_completion, token_logps_and_entropies(logits_S_V, target_S, temperature))
+    else:
+        logps_N_T, entropies_N_T = by_completion(token_logps(logits_S_V, target_S, temperature)), None
     lengths_N = torch.tensor(layout.lengths_N, device=device)
-    return logps_N_T, torch.arange(logps_N_T.shape[1], device=device) < lengths_N[:, None]
+    mask_N_T = torch.arange(logps_N_T.shape[1], device=device) < lengths_N[:, None]
+    return logps_N_T, mask_N_T, entropies_N_T
 
 
 def pad(layout: Layout) -> None:
@@ -207,9 +228,30 @@ def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
 def token_logps(logits_S_V: Tensor, target_S: Tensor, temperature: float = 1.0) -> Tensor:
     """Log-probability of each target, in fp32, from logits of any precision."""
 
-    def logps(logits_C_V: Tensor, target_C: Tensor) -> Tensor:
+    def logps(logits_C_V: Tensor, target_C: Tensor) -> tuple[Tensor]:
         scaled_C_V = logits_C_V.float() / temperature
-        return scaled_C_V.gather(-1, target_C[:, None])[:, 0] - scaled_C_V.logsumexp(-1)
+        return (scaled_C_V.gather(-1, target_C[:, None])[:, 0] - scaled_C_V.logsumexp(-1),)
 
+    return by_chunks(logps, logits_S_V, target_S)[0]
+
+
+def token_logps_and_entropies(logits_S_V: Tensor, target_S: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """`token_logps`, and the entropy in nats of the distribution that each target is from: log Z - sum of p * logit."""
+
+    def both(logits_C_V: Tensor, target_C: Tensor) -> tuple[Tensor, Tensor]:
+        scaled_C_V = logits_C_V.float() / temperature
+        log_z_C = scaled_C_V.logsumexp(-1)
+        entropies_C = log_z_C - (scaled_C_V.softmax(-1) * scaled_C_V).sum(-1)
+        return scaled_C_V.gather(-1, target_C[:, None])[:, 0] - log_z_C, entropies_C
+
+    logps_S, entropies_S = by_chunks(both, logits_S_V, target_S)
+    return logps_S, entropies_S
+
+
+def by_chunks(
+    score: Callable[[Tensor, Tensor], tuple[Tensor, ...]], logits_S_V: Tensor, target_S: Tensor
+) -> tuple[Tensor, ...]:
+    """`score` of all positions, a chunk at a time; what it holds of a chunk is recomputed in the backward pass."""
     chunks = zip(torch.split(logits_S_V, LOGITS_CHUNK), torch.split(target_S, LOGITS_CHUNK), strict=True)
-    return torch.cat([checkpoint(logps, logits, target, use_reentrant=False) for logits, target in chunks])
+    scored = [checkpoint(score, logits_C_V, target_C, use_reentrant=False) for logits_C_V, target_C in chunks]
+    return tuple(torch.cat(values) for values in zip(*scored, strict=True))

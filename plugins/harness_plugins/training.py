@@ -33,7 +33,7 @@ from harness_plugins.early_stopping import EarlyStopping
 from harness_plugins.packing import Row, TrainingCompletion, TrainingGroup, TrainingStep, split
 from harness_plugins.processes import each_elsewhere, processes, share, summed
 from harness_plugins.resuming import KEPT, Resuming, take_up
-from harness_plugins.shared_prefix import completion_logps
+from harness_plugins.shared_prefix import completion_logps, score_completions
 
 SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
@@ -281,10 +281,18 @@ class _AfterStep(TrainerCallback):
 
 
 def sequence_batch(
-    model: Any, row: Row, totals: StepTotals, temperature: float, *, baseline: float = 0.0
+    model: Any,
+    row: Row,
+    totals: StepTotals,
+    temperature: float,
+    *,
+    baseline: float = 0.0,
+    with_entropy: bool = False,
 ) -> SequenceBatch:
     """A row through the model, as the objective sees it."""
-    logps_N_T, mask_N_T = completion_logps(model, row, temperature=temperature)
+    logps_N_T, mask_N_T, entropies_N_T = score_completions(
+        model, row, temperature=temperature, with_entropy=with_entropy
+    )
     completions, device = row.completions, logps_N_T.device
 
     def padded(values: Sequence[tuple[float, ...] | None]) -> Tensor | None:
@@ -303,6 +311,7 @@ def sequence_batch(
         pairs_M_2=pairs(row, device),
         desirable_N=torch.tensor(desirable, device=device) if len(desirable) == len(completions) else None,
         baseline=baseline,
+        entropies_N_T=entropies_N_T,
     )
 
 

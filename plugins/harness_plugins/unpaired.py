@@ -56,17 +56,12 @@ class UnpairedUpdater(AdapterUpdater):
     def prepare(self, model: Any, groups: Sequence[TrainingGroup], how: Pass) -> list[TrainingGroup]:
         from harness_plugins.reference import with_reference
 
-        options: dict[str, Any] = {
-            "parent": how.parent,
-            "temperature": how.temperature,
-            "max_tokens": how.max_tokens,
-            "progress": self.context.progress,
-        }
-        known = with_reference(model, groups, self.config.reference, **options)
-        if not self.needs_mismatched:
+        others = mismatch(groups) if self.needs_mismatched else []
+        known = with_reference(model, [*groups, *others], self.config.reference, self.config, self.context, how)
+        if not others:
             return known
-        others = with_reference(model, mismatch(groups), self.config.reference, **options)
-        return [replace(one, mismatched=other.completions) for one, other in zip(known, others, strict=True)]
+        pairs = zip(known[: len(groups)], known[len(groups) :], strict=True)
+        return [replace(one, mismatched=other.completions) for one, other in pairs]
 
 
 @dataclass(frozen=True, slots=True)

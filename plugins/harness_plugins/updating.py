@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
@@ -40,6 +40,8 @@ class Pass:
     temperature: float
     max_tokens: int
     """Of a packed row; 0 computes each completion alone."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """What `prepare` has measured."""
 
 
 class AdapterUpdater(ABC):
@@ -88,7 +90,8 @@ class AdapterUpdater(ABC):
         """A row through the model, as the objective sees it."""
         from harness_plugins.training import sequence_batch
 
-        return sequence_batch(model, row, totals, temperature, baseline=baseline)
+        with_entropy = getattr(self.objective, "needs_entropy", False)
+        return sequence_batch(model, row, totals, temperature, baseline=baseline, with_entropy=with_entropy)
 
     def seal(self, model: Any, out: Path, probe_token_ids: Sequence[int]) -> AdapterCheckpoint:
         """What was trained, on disk."""

@@ -1,4 +1,4 @@
-"""Advantages by hand; `test_against_trl.py` compares them with TRL's trainers."""
+"""Advantages by hand; `test_advantages_against_trl.py` compares them with TRL's trainers."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_an_empty_completion_makes_no_pair(context: RunContext, tmp_path: Path) 
     assert metrics["update/tokens"] == sum(len(completions[i].token_ids) for i in (0, 1))
 
 
-@pytest.mark.parametrize(("reference", "moved"), [("base", True), ("parent", False)])
+@pytest.mark.parametrize(("reference", "moved"), [("base", True), ("previous", False)])
 def test_the_reference_is_the_policy_that_was_named(
     reference: str, moved: bool, context: RunContext, tmp_path: Path
 ) -> None:
@@ -106,7 +106,7 @@ def test_an_adapter_that_is_not_the_identity_at_first_is_refused(context: RunCon
     random = dataclasses.replace(context, adapter={**context.adapter, "init_lora_weights": False})
     with pytest.raises(HarnessError, match="before the first step"):
         updater(random, reference="base").update(GROUPS, parent=None, out=tmp_path, seed=0)
-    updater(random, reference="parent").update(GROUPS, parent=None, out=tmp_path / "parent", seed=0)
+    updater(random, reference="previous").update(GROUPS, parent=None, out=tmp_path / "parent", seed=0)
 
 
 def test_packing_does_not_change_the_update(

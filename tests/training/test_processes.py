@@ -68,7 +68,7 @@ def test_what_goes_wrong_in_a_worker_is_what_goes_wrong(context: RunContext, tmp
 
 def test_a_launcher_that_fails_is_quoted(context: RunContext, tmp_path: Path) -> None:
     file = tmp_path / "accelerate.yaml"
-    file.write_text("compute_environment: LOCAL_MACHINE\nno_such_key: 1\n")
+    file.write_text("compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_CPU\nno_such_key: 1\n")
     updater = LaunchedUpdater("group", SETTINGS, context, LauncherConfig(config_file=file), Sources())
     with pytest.raises(HarnessError, match="no_such_key"):
         updater.update(GROUPS, parent=None, out=tmp_path / "out", seed=0)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from tiny_families import FAMILIES, REFUSED, WINDOW, tiny_model
-from tiny_training import assert_same_gradients, gradients, tokens, with_lora
+from tiny_training import assert_same_gradients, gradients, plain_logps, tokens, with_lora
 
 from harness_plugins.packing import TrainingCompletion, TrainingGroup, pack
 from harness_plugins.shared_prefix import attention_for, completion_logps, token_logps, why_not_shareable
@@ -16,12 +14,6 @@ GROUPS = [
     TrainingGroup(tokens(11, 1), tuple(TrainingCompletion(tokens(n, 10 + n)) for n in (4, 1, 7, 5))),
     TrainingGroup(tokens(6, 2), tuple(TrainingCompletion(tokens(n, 20 + n)) for n in (3, 8))),
 ]
-
-
-def plain_logps(model: Any, prompt: tuple[int, ...], answer: tuple[int, ...], temperature: float) -> torch.Tensor:
-    logits_T_V = model(torch.tensor([prompt + answer])).logits[0] / temperature
-    logps_T_V = torch.log_softmax(logits_T_V, dim=-1)
-    return logps_T_V[range(len(prompt) - 1, len(prompt + answer) - 1), list(answer)]
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, *REFUSED])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from tiny_families import tiny_model
-from tiny_training import mean_logp, models, scored_group, tokens
+from tiny_training import mean_logp, models, plain_logps, scored_group, tokens
 
 from harness.errors import HarnessError
 from harness.protocols import RunContext
@@ -110,8 +110,7 @@ def test_the_baseline_of_bco_by_hand() -> None:
 
     def logps(answer: tuple[int, ...]) -> tuple[float, ...]:
         with torch.no_grad():
-            logps_T_V = model(torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
-        return tuple(logps_T_V[range(4, 7), list(answer)].tolist())
+            return tuple(plain_logps(model, prompt, answer).tolist())
 
     def completion(i: int, ratio: float, good: bool) -> TrainingCompletion:
         known = logps(answers[i])

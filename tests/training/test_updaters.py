@@ -12,7 +12,7 @@ import pytest
 import torch
 from peft import PeftModel
 from tiny_families import tiny_model
-from tiny_training import scored_group
+from tiny_training import plain_logps, scored_group
 from transformers import AutoModelForCausalLM
 
 from harness.checkpoints import open_checkpoint
@@ -42,10 +42,8 @@ def group(context: RunContext, *, kl_coef: float = 0.0, **changes: Any) -> Group
 
 
 def sequence_logp(model: Any, scored: ScoredGroup, g: int) -> float:
-    prompt, answer = scored.group.prompt_token_ids, scored.group.completions[g].token_ids
     with torch.no_grad():
-        logps_T_V = model(torch.tensor([prompt + answer])).logits[0].float().log_softmax(-1)
-    return float(logps_T_V[range(len(prompt) - 1, len(prompt + answer) - 1), list(answer)].sum())
+        return float(plain_logps(model, scored.group.prompt_token_ids, scored.group.completions[g].token_ids).sum())
 
 
 def reload(checkpoint: AdapterCheckpoint, base: Path) -> Any:
@@ -242,7 +240,7 @@ def test_recomputed_log_probs_start_at_a_ratio_of_one(context: RunContext, tmp_p
     assert abs(sampled["objective/ratio"] - 1) > 0.1  # the made-up sampler is not this model
 
 
-@pytest.mark.parametrize(("reference", "moved"), [("base", True), ("parent", False)])
+@pytest.mark.parametrize(("reference", "moved"), [("base", True), ("previous", False)])
 def test_the_reference_is_the_policy_that_was_named(
     reference: str, moved: bool, context: RunContext, tmp_path: Path
 ) -> None:
@@ -268,14 +266,6 @@ def test_groups_without_signal_are_counted_and_not_trained_on(context: RunContex
     assert metrics["update/steps"] == 2
     with pytest.raises(HarnessError, match="no group has signal"):
         group(context).update(silent, parent=None, out=tmp_path / "none", seed=0)
-
-
-def test_truncated_completions_can_be_left_out(context: RunContext, tmp_path: Path) -> None:
-    data = [scored_group(1, (1.0, 0.0, 0.5), truncated=(0, 2))]
-    masked = group(context, mask_truncated=True).update(data, parent=None, out=tmp_path / "a", seed=0).metrics
-    whole = group(context).update(data, parent=None, out=tmp_path / "b", seed=0).metrics
-    assert masked["update/tokens"] == len(data[0].group.completions[1].token_ids)
-    assert (masked["update/completions"], whole["update/completions"]) == (1, 3)
 
 
 @pytest.mark.parametrize(

@@ -60,12 +60,16 @@ def scored_group(
     return ScoredGroup(group, tuple(() for _ in rewards), rewards)
 
 
+def plain_logps(model: Any, prompt: tuple[int, ...], answer: tuple[int, ...], temperature: float = 1.0) -> torch.Tensor:
+    """log p of each token of the answer, by one forward pass over this sequence alone."""
+    logps_T_V = (model(torch.tensor([prompt + answer])).logits[0].float() / temperature).log_softmax(-1)
+    return logps_T_V[range(len(prompt) - 1, len(prompt + answer) - 1), list(answer)]
+
+
 def mean_logp(model: Any, scored: ScoredGroup, g: int) -> float:
     prompt, answer = scored.group.prompt_token_ids, scored.group.completions[g].token_ids
     with torch.no_grad():
-        logps_T_V = model(torch.tensor([prompt + answer])).logits[0].float().log_softmax(-1)
-    logps_T = logps_T_V[range(len(prompt) - 1, len(prompt + answer) - 1), list(answer)]
-    return float(logps_T.mean())
+        return float(plain_logps(model, prompt, answer).mean())
 
 
 def models(context: RunContext, checkpoint: AdapterCheckpoint) -> tuple[Any, Any]:

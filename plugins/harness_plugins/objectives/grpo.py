@@ -1,56 +1,29 @@
 """Group-relative policy optimization and the two corrections of its length bias.
 
-All three are the clipped surrogate per token plus kl_coef times the k3 penalty,
+All are the clipped surrogate per token plus kl_coef times the penalty,
 
-    l_nt = -min(rho_nt A_n, clip(rho_nt, 1 - clip_low, 1 + clip_high) A_n) + kl_coef * rho_nt * k3_nt,
+    l_nt = -min(rho_nt A_n, clip(rho_nt, 1 - clip_low, 1 + clip_high) A_n) + kl_coef * rho_nt * k_nt,
 
 and differ in what the sum over tokens is divided by.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from harness.protocols import LossOutput, SequenceBatch
+from harness.protocols import SequenceBatch
 from harness_plugins.configs_objectives import ClippedConfig
-from harness_plugins.objectives import surrogate
+from harness_plugins.objectives.groups import GroupObjective, clipped_tokens, lengths
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class ClippedObjective(ABC):
-    """Base of the family: subclasses say how much each token weighs."""
+class ClippedObjective(GroupObjective[ClippedConfig]):
+    """Base of the three: subclasses say how much each token weighs."""
 
-    name: ClassVar[str]
-
-    def __init__(self, config: ClippedConfig) -> None:
-        self.config = config
-
-    @property
-    def kl_coef(self) -> float:
-        return self.config.kl_coef
-
-    @abstractmethod
-    def weights(self, batch: SequenceBatch) -> Tensor | float:
-        """What each token's loss is multiplied by, broadcastable to [N, T]."""
-
-    def __call__(self, batch: SequenceBatch) -> LossOutput:
-        clip = self.config.clip_low, self.config.clip_high
-        advantages_N_1 = surrogate.require_advantages(batch, self.name)[:, None]
-        log_ratio_N_T = surrogate.log_ratio(batch)
-        loss_N_T = surrogate.clipped(log_ratio_N_T, advantages_N_1, *clip)
-
-        metrics = surrogate.ratio_metrics(log_ratio_N_T, batch)
-        clipped_N_T = surrogate.clip_fraction(log_ratio_N_T, advantages_N_1, *clip) * batch.mask_N_T
-        metrics["objective/clip_fraction"] = (clipped_N_T.sum() / batch.totals.tokens).item()
-        if self.kl_coef > 0:
-            kl_N_T = surrogate.reference_kl(log_ratio_N_T, batch, self.name)
-            loss_N_T = loss_N_T + self.kl_coef * kl_N_T
-            metrics["objective/reference_kl"] = ((kl_N_T.detach() * batch.mask_N_T).sum() / batch.totals.tokens).item()
-
-        return LossOutput((loss_N_T * batch.mask_N_T * self.weights(batch)).sum(), metrics)
+    def policy_loss(self, log_ratio_N_T: Tensor, advantages_N: Tensor, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+        return clipped_tokens(log_ratio_N_T, advantages_N, self.token_weights(batch), batch, self.config)
 
 
 class Grpo(ClippedObjective):
@@ -61,9 +34,8 @@ class Grpo(ClippedObjective):
 
     name = "grpo"
 
-    def weights(self, batch: SequenceBatch) -> Tensor:
-        lengths_N_1 = batch.mask_N_T.sum(-1, keepdim=True).clamp(min=1)
-        return 1.0 / (lengths_N_1 * batch.totals.sequences)
+    def token_weights(self, batch: SequenceBatch) -> Tensor:
+        return 1.0 / (lengths(batch) * batch.totals.sequences)
 
 
 class DrGrpo(ClippedObjective):
@@ -74,7 +46,7 @@ class DrGrpo(ClippedObjective):
 
     name = "dr_grpo"
 
-    def weights(self, batch: SequenceBatch) -> float:
+    def token_weights(self, batch: SequenceBatch) -> float:
         return 1.0 / (batch.totals.sequences * batch.totals.max_tokens)
 
 
@@ -84,7 +56,7 @@ class Dapo(ClippedObjective):
 
     name = "dapo"
 
-    def weights(self, batch: SequenceBatch) -> float:
+    def token_weights(self, batch: SequenceBatch) -> float:
         return 1.0 / batch.totals.tokens
 
 

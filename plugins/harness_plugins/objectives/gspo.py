@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from harness.protocols import LossOutput, SequenceBatch
+from typing import TYPE_CHECKING
+
+from harness.protocols import SequenceBatch
 from harness_plugins.configs_objectives import GspoConfig
-from harness_plugins.objectives import surrogate
+from harness_plugins.objectives.groups import GroupObjective, clipped_completions, lengths
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-class Gspo:
-    """L = mean over completions of -min(s A, clip(s) A) + kl_coef * mean over tokens of s * k3, with s the geometric
+class Gspo(GroupObjective[GspoConfig]):
+    """L = mean over completions of -min(s A, clip(s) A) + kl_coef * mean over tokens of s * k, with s the geometric
     mean of the tokens' ratios (arXiv:2507.18071, equations 5 to 7).
 
     Ratios of whole completions hardly leave 1: the paper clips at 3e-4 below and 4e-4 above.
@@ -17,27 +22,16 @@ class Gspo:
     name = "gspo"
     sequence_level = True
 
-    def __init__(self, config: GspoConfig) -> None:
-        self.config = config
+    def policy_loss(self, log_ratio_N_T: Tensor, advantages_N: Tensor, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+        return clipped_completions(mean_by_token(log_ratio_N_T, batch)[:, 0], advantages_N, batch, self.config)
 
-    @property
-    def kl_coef(self) -> float:
-        return self.config.kl_coef
+    def token_weights(self, batch: SequenceBatch) -> Tensor:
+        return 1.0 / (lengths(batch) * batch.totals.sequences)
 
-    def __call__(self, batch: SequenceBatch) -> LossOutput:
-        clip = self.config.clip_low, self.config.clip_high
-        sequences = batch.totals.sequences
-        advantages_N = surrogate.require_advantages(batch, self.name)
-        log_ratio_N_T = surrogate.log_ratio(batch)
-        lengths_N = batch.mask_N_T.sum(-1).clamp(min=1)
-        log_ratio_N = log_ratio_N_T.sum(-1) / lengths_N
-        loss = surrogate.clipped(log_ratio_N, advantages_N, *clip).sum() / sequences
+    def penalty_log_ratio(self, log_ratio_N_T: Tensor, batch: SequenceBatch) -> Tensor:
+        return mean_by_token(log_ratio_N_T, batch).expand_as(log_ratio_N_T)
 
-        metrics = surrogate.ratio_metrics(log_ratio_N_T, batch)
-        clipped_N = surrogate.clip_fraction(log_ratio_N, advantages_N, *clip)
-        metrics["objective/clip_fraction"] = (clipped_N.sum() / sequences).item()
-        if self.kl_coef > 0:
-            kl_N_T = surrogate.reference_kl(log_ratio_N[:, None].expand_as(log_ratio_N_T), batch, self.name)
-            loss = loss + self.kl_coef * (kl_N_T.sum(-1) / lengths_N).sum() / sequences
-            metrics["objective/reference_kl"] = (kl_N_T.detach().sum() / batch.totals.tokens).item()
-        return LossOutput(loss, metrics)
+
+def mean_by_token(log_ratio_N_T: Tensor, batch: SequenceBatch) -> Tensor:
+    """log s, [N, 1]."""
+    return log_ratio_N_T.sum(-1, keepdim=True) / lengths(batch)

@@ -70,7 +70,7 @@ def sides(batch: SequenceBatch, objective: str, *, with_reference: bool) -> tupl
     if with_reference and batch.ref_logps_N_T is None:
         raise HarnessError(
             f"the objective {objective} needs a reference policy",
-            remedy="Set the updater's reference to 'base' or 'parent'.",
+            remedy="Set the updater's reference to 'base', 'previous' or 'snapshot'.",
         )
     logps_N = (batch.logps_N_T * batch.mask_N_T).sum(-1)
     ref_logps_N = (batch.ref_logps_N_T * batch.mask_N_T).sum(-1) if with_reference else None

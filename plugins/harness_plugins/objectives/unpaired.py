@@ -35,7 +35,7 @@ class UnpairedObjective(ABC):
         if batch.desirable_N is None or batch.ref_logps_N_T is None:
             raise HarnessError(
                 f"the objective {self.name} needs completions marked good or bad, and a reference policy",
-                remedy="Use the unpaired updater with reference = 'base' or 'parent'.",
+                remedy="Use the unpaired updater with reference = 'base', 'previous' or 'snapshot'.",
             )
         ratio_N = ((batch.logps_N_T - batch.ref_logps_N_T) * batch.mask_N_T).sum(-1)
         good_N = batch.desirable_N
