@@ -27,6 +27,7 @@ from harness_plugins.configs_objectives import (
     SimpoConfig,
 )
 from harness_plugins.configs_training import GroupConfig, PreferenceConfig, SftConfig, UnpairedConfig
+from harness_plugins.trl.configs import TrlDpoConfig, TrlGrpoConfig, TrlKtoConfig, TrlSftConfig
 
 
 @hookimpl
@@ -84,6 +85,10 @@ def harness_register_updaters() -> Iterable[UpdaterSpec]:
         UpdaterSpec("preference", "DPO and its family, on pairs", _preferences, PreferenceConfig, family="preference"),
         UpdaterSpec("unpaired", "KTO and its family, on single verdicts", _unpaired, UnpairedConfig, family="unpaired"),
         UpdaterSpec("group", "Group-relative reinforcement learning", _group, GroupConfig, family="group"),
+        UpdaterSpec("trl-sft", "TRL's SFTTrainer, on accepted completions", _trl("sft", "TrlSftUpdater"), TrlSftConfig),
+        UpdaterSpec("trl-dpo", "TRL's DPOTrainer, on pairs", _trl("dpo", "TrlDpoUpdater"), TrlDpoConfig),
+        UpdaterSpec("trl-kto", "TRL's KTOTrainer, on single verdicts", _trl("kto", "TrlKtoUpdater"), TrlKtoConfig),
+        UpdaterSpec("trl-grpo", "TRL's GRPOTrainer, sampling anew", _trl("grpo", "TrlGrpoUpdater"), TrlGrpoConfig),
     ]
 
 
@@ -160,3 +165,13 @@ def _group(config: GroupConfig, context: RunContext) -> Updater:
     from harness_plugins.group import GroupUpdater
 
     return GroupUpdater(config, context)
+
+
+def _trl(module: str, name: str) -> Callable[[Any, RunContext], Updater]:
+    def create(config: Any, context: RunContext) -> Updater:
+        from importlib import import_module
+
+        updater: Updater = getattr(import_module(f"harness_plugins.trl.{module}"), name)(config, context)
+        return updater
+
+    return create
