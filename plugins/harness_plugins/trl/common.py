@@ -93,7 +93,12 @@ def run_trainer(make_trainer: MakeTrainer, model: Any, tokenizer: Any, progress:
         watcher = Watcher(lambda steps: stack.enter_context(progress.task("update", total=steps)))
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(watcher)
-        trainer.train()
+        try:
+            trainer.train()
+        except ValueError as error:  # some settings TRL reads in its first step only
+            if watcher.history:
+                raise
+            raise ConfigError(f"TRL refuses it ({error})", where="updater") from error
         trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)  # off with the autocast
     if not watcher.history:
         raise UpdateError(
