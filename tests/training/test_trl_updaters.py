@@ -20,6 +20,8 @@ import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from tiny import build_tiny_model
 from tiny_training import mean_logp, models, scored_group
+from tokenizers.processors import TemplateProcessing
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForSequenceClassification, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -44,6 +46,7 @@ from harness.plugins import Origin, Registry, load_registry
 from harness.protocols import ModelRef, RunContext
 from harness.specs import JudgeSpec
 from harness.types import Completion, Group, Prompt, Sampling, Score, ScoredGroup
+from harness_plugins.adapters import load_base, start_adapter
 from harness_plugins.configs_training import PreferenceConfig
 from harness_plugins.packing import TrainingCompletion, TrainingGroup
 from harness_plugins.preference import build_pairs
@@ -59,6 +62,7 @@ from harness_plugins.trl.configs import (
 )
 from harness_plugins.trl.dpo import TrlDpoUpdater
 from harness_plugins.trl.grpo import TrlGrpoUpdater
+from harness_plugins.trl.judged import prompt_text
 from harness_plugins.trl.kto import TrlKtoUpdater, round_robin
 from harness_plugins.trl.reward import fit_reward
 from harness_plugins.trl.sft import TrlSftUpdater
@@ -279,6 +283,8 @@ def test_neighbours_have_different_prompts_as_far_as_can_be() -> None:
     assert sorted(tuple(row["completion_ids"]) for row in rows) == [(0, 0), *[(s, i) for s in (1, 2) for i in range(3)]]
     prompts = [row["prompt_ids"] for row in rows]
     assert all(a != b for a, b in pairwise(prompts))
+    firsts = [tuple(round_robin(groups, random.Random(seed))[0]["prompt_ids"]) for seed in range(9)]
+    assert len(set(firsts)) == 3
 
 
 # ---------------------------------------------------------------- grpo
@@ -321,7 +327,7 @@ def prompts(model: ModelRef, count: int = 3) -> list[ScoredGroup]:
     for i in range(count):
         prompt = Prompt(f"p{i}", ({"role": "user", "content": f"say {i} ünïcode"},), target=f'{{"number": {i}}}')
         completions = tuple(Completion("", (70 + g, 71)) for g in range(4))
-        sampling = Sampling(max_tokens=6, temperature=1.0)
+        sampling = Sampling(max_tokens=6, temperature=1.3)
         group = scored_group(1, (0.0,)).group
         group = replace(group, prompt=prompt, prompt_token_ids=tuple(render(tokenizer, prompt)), sampling=sampling)
         result.append(ScoredGroup(replace(group, completions=completions), ((),) * 4, (None,) * 4))
@@ -343,6 +349,7 @@ def test_grpo_trains_on_our_verdicts_of_what_it_sampled(
     def spy_rewards(self: Any, inputs: Any, prompts: Any, completions: Any, ids: Any) -> Any:
         result = rewards(self, inputs, prompts, completions, ids)
         rewarded.append((ids, result[:, 0].tolist()))
+        assert (self.temperature, self.max_completion_length, self.num_generations) == (1.3, 6, 8)
         return result
 
     def spy_tokenize(self: Any, prompts: Any) -> Any:
@@ -425,6 +432,18 @@ def test_grpo_holds_to_its_parent_with_beta(context: RunContext, model: ModelRef
     assert update.metrics["trl/kl"] == pytest.approx(0, abs=1e-5)  # one step: it is still at the parent
 
 
+def test_a_first_token_that_the_tokenizer_adds_is_not_doubled(model: ModelRef) -> None:
+    tokenizer: Any = load_tokenizer(model.path)
+    group = prompts(model)[0].group
+    assert prompt_text(tokenizer, group) == "<|im_start|>user\nsay 0 ünïcode<|im_end|>\n<|im_start|>assistant\n"
+    mark = group.prompt_token_ids[0]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|im_start|> $A", special_tokens=[("<|im_start|>", mark)]
+    )
+    assert prompt_text(tokenizer, group).startswith("user")
+    assert tuple(tokenizer(prompt_text(tokenizer, group))["input_ids"]) == group.prompt_token_ids
+
+
 def test_grpo_says_what_is_missing(context: RunContext, model: ModelRef, tmp_path: Path) -> None:
     judged = with_judges(context, Spy(lambda token: 1.0))
     with pytest.raises(ConfigError, match=r"no judge is named.*judges = "):
@@ -436,8 +455,10 @@ def test_grpo_says_what_is_missing(context: RunContext, model: ModelRef, tmp_pat
     with pytest.raises(ConfigError, match="one completion a prompt"):
         grpo(judged).update(alone, parent=None, out=tmp_path, seed=0)
     hot = replace(groups[0], group=replace(groups[0].group, sampling=Sampling(temperature=2.0, max_tokens=6)))
-    with pytest.raises(HarnessError, match=r"temperature 1.0 and 2.0.*Set"):
+    with pytest.raises(HarnessError, match=r"temperature 1.3 and 2.0.*Set"):
         grpo(judged).update([hot, *groups[1:]], parent=None, out=tmp_path, seed=0)
+    settled = grpo(judged, temperature=0.7, max_tokens=2, args={"top_p": 0.9}).sampling([hot, *groups[1:]])
+    assert settled == Sampling(temperature=0.7, max_tokens=2, top_p=0.9)
     foreign = replace(groups[0], group=replace(groups[0].group, prompt_token_ids=(150, 70)))
     with pytest.raises(HarnessError, match=r"p0.*not tokenized into its token ids again"):
         grpo(judged).update([foreign], parent=None, out=tmp_path, seed=0)
@@ -502,6 +523,36 @@ def test_settings_reach_trl(context: RunContext, tmp_path: Path) -> None:
     assert update.metrics["trl/learning_rate"] == pytest.approx(1e-2 * (0 + 1 / 2 + 1 + 1 / 2) / 4)
 
 
+def test_settings_are_those_of_a_hand_written_loop(context: RunContext, tmp_path: Path) -> None:
+    """AdamW on the Hugging Face loss of right-padded rows gives the same weights."""
+    changes: dict[str, Any] = {"max_grad_norm": 1e-6, "weight_decay": 0.1, "args": {"adam_beta1": 0.8}}
+    update = sft(context, epochs=3, **changes).update(DEMONSTRATIONS, parent=None, out=tmp_path, seed=3)
+
+    reference = context.require_model()
+    start = load_base(reference.path, "float32")
+    model = start_adapter(start, context.adapter, parent=None, model=reference, seed=3)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.1, betas=(0.8, 0.999), eps=1e-8)
+    groups = [scored.group for scored in DEMONSTRATIONS]
+    rows = [torch.tensor(group.prompt_token_ids + group.completions[0].token_ids) for group in groups]
+    input_ids = pad_sequence(rows, batch_first=True)
+    labels = pad_sequence(rows, batch_first=True, padding_value=-100)
+    mask = (labels != -100).long()
+    for i, group in enumerate(groups):
+        labels[i, : len(group.prompt_token_ids)] = -100
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(input_ids=input_ids, attention_mask=mask, labels=labels).loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1e-6)  # so far down that Adam's eps shows it
+        optimizer.step()
+
+    _, trained = models(context, update.checkpoint)
+    found = dict(trained.named_parameters())
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert (found[name] - parameter).abs().max() < 1e-4, name
+
+
 @pytest.mark.parametrize(
     ("args", "complaint"),
     [
@@ -529,8 +580,11 @@ def test_owned_fields_are_fields() -> None:
 
 
 def test_training_that_goes_wrong_is_an_update_error(context: RunContext, tmp_path: Path) -> None:
-    with pytest.raises(UpdateError, match="is nan at optimizer step 2"):
-        sft(context, learning_rate=1e30).update(DEMONSTRATIONS, parent=None, out=tmp_path, seed=0)
+    for clipped, what in ((1.0, "grad norm|loss"), (0.0, "loss")):  # without clipping there is no norm to look at
+        with pytest.raises(UpdateError, match=f"the ({what}) is nan at optimizer step"):
+            sft(context, learning_rate=1e30, max_grad_norm=clipped).update(
+                DEMONSTRATIONS, parent=None, out=tmp_path, seed=0
+            )
     with pytest.raises(UpdateError, match="no weight has changed"):
         sft(context, epochs=1, warmup_steps=5).update(DEMONSTRATIONS, parent=None, out=tmp_path, seed=0)
     worthless = [scored_group(seed, (0.1, 0.1)) for seed in range(2)]
@@ -543,13 +597,23 @@ def test_training_that_goes_wrong_is_an_update_error(context: RunContext, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+REGISTERED = {"trl-sft": TrlSftUpdater, "trl-dpo": TrlDpoUpdater, "trl-kto": TrlKtoUpdater, "trl-grpo": TrlGrpoUpdater}
+
+
+@pytest.mark.parametrize("name", REGISTERED)
+def test_updaters_are_made_by_name(name: str, context: RunContext) -> None:
+    registry = load_registry(third_party=False)
+    config = {"judges": [{"name": "exact", "weight": 2}]} if name == "trl-grpo" else {}
+    updater = registry.create("updater", name, config, replace(context, components=registry))
+    assert isinstance(updater, REGISTERED[name])
+
+
 def test_without_trl_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, context: RunContext) -> None:
     monkeypatch.setitem(sys.modules, "trl", None)
     registry = load_registry(third_party=False)
-    config = {"judges": [{"name": "exact"}]}
-    for name in ("trl-sft", "trl-dpo", "trl-kto", "trl-grpo"):
+    for name in REGISTERED:
         with pytest.raises(ConfigError, match=r"pip install 'harness-align\[trl\]'"):
-            registry.create("updater", name, config if name == "trl-grpo" else {}, context)
+            registry.create("updater", name, {}, context)
 
 
 def test_a_progress_bar_sees_every_step(context: RunContext, tmp_path: Path) -> None:

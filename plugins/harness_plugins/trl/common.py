@@ -99,7 +99,7 @@ def run_trainer(make_trainer: MakeTrainer, model: Any, tokenizer: Any, progress:
             if watcher.history:
                 raise
             raise ConfigError(f"TRL refuses it ({error})", where="updater") from error
-        trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)  # off with the autocast
+        trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)  # it outlives training
     if not watcher.history:
         raise UpdateError(
             "TRL took no optimizer step", where="update", remedy="Train on more data, or set a smaller batch."

@@ -96,7 +96,8 @@ class TrlGrpoUpdater:
 
     def sampling(self, groups: Sequence[ScoredGroup]) -> Sampling:
         """How GRPOTrainer is to sample. Raises HarnessError where the groups do not agree on it and it is not set."""
-        result = Sampling()
+        given = {name: self.config.args.get(name) for name in ("top_p", "top_k", "min_p")}
+        result = Sampling(**{name: value for name, value in given.items() if value is not None})
         for name in ("temperature", "max_tokens"):
             values = {getattr(scored.group.sampling, name) for scored in groups}
             chosen = getattr(self.config, name) or (values.pop() if len(values) == 1 else None)

@@ -77,7 +77,7 @@ class TrlKtoUpdater:
                 pad_token_id=pad_token_id(tokenizer), pad_to_multiple_of=args.pad_to_multiple_of
             )
 
-            def batch(examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+            def batch(examples: Sequence[dict[str, Any]]) -> Any:
                 chosen = [rows[example["row"]] for example in examples]
                 return collate(with_others(chosen) if self.compares else chosen)
 
