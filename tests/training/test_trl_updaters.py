@@ -12,7 +12,7 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from tiny_training import mean_logp, models, scored_group
-from tiny_trl import DEMONSTRATIONS, GROUPS, IA3, LORA, Inputs, dpo, kto, sft
+from tiny_trl import DEMONSTRATIONS, EMBEDDING, GROUPS, IA3, LORA, VERA, Inputs, dpo, kto, sft
 from transformers import AutoModelForSequenceClassification
 
 from harness.errors import UpdateError
@@ -76,9 +76,11 @@ def test_sft_trains_on_exactly_the_accepted_ids(seen: Inputs, trl_context: RunCo
 # ---------------------------------------------------------------- dpo
 
 
-@pytest.mark.parametrize("adapter", [None, LORA, IA3], ids=["base", "lora parent", "ia3 parent"])
+@pytest.mark.parametrize(
+    "adapter", [None, LORA, IA3, VERA, EMBEDDING], ids=["none", "lora", "ia3", "vera", "lora on embeddings"]
+)
 def test_dpo_starts_at_log_2_from_its_parent(adapter: Any, trl_model: ModelRef, tmp_path: Path) -> None:
-    """TRL 1.16 copies no IA3 parameters into its reference, which then is the base."""
+    """Of the last three adapters TRL 1.16 copies nothing, or not all, into its reference."""
     context = RunContext(model=trl_model, adapter=adapter or LORA)
     parent = None
     if adapter is not None:

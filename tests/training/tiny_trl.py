@@ -30,6 +30,8 @@ DEMONSTRATIONS = [scored_group(seed, (1.0, 0.2), logprobs=False, truncated=()) f
 GROUPS = [scored_group(seed, (1.0, 0.0, 0.5)) for seed in range(4)]
 LORA = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": "all-linear"}
 IA3 = {"peft_type": "IA3", "target_modules": ["k_proj", "v_proj", "down_proj"], "feedforward_modules": ["down_proj"]}
+VERA = {"peft_type": "VERA", "r": 8, "target_modules": ["q_proj", "o_proj"], "d_initial": 0.5}
+EMBEDDING = {"peft_type": "LORA", "r": 4, "target_modules": ["embed_tokens", "q_proj"]}
 
 
 def build_trl_model(folder: Path) -> ModelRef:

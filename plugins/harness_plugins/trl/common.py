@@ -120,7 +120,7 @@ def complete_reference(model: PeftModel) -> None:
     TRL copies the parameters that have `.default.` in their names. Those of IA3, VeRA and LoRA on embeddings end in
     `.default`, so their reference would be a fresh adapter: the base model, not the parent.
     """
-    if REFERENCE in getattr(model, "peft_config", {}):
+    if REFERENCE in model.peft_config:
         set_peft_model_state_dict(model, get_peft_model_state_dict(model), adapter_name=REFERENCE)
 
 

@@ -99,11 +99,11 @@ class TrlGrpoUpdater:
         given = {name: self.config.args.get(name) for name in ("top_p", "top_k", "min_p")}
         result = Sampling(**{name: value for name, value in given.items() if value is not None})
         for name in ("temperature", "max_tokens"):
-            values = {getattr(scored.group.sampling, name) for scored in groups}
-            chosen = getattr(self.config, name) or (values.pop() if len(values) == 1 else None)
+            values = sorted({getattr(scored.group.sampling, name) for scored in groups})
+            chosen = getattr(self.config, name) or (values[0] if len(values) == 1 else 0)
             if not chosen:
                 raise HarnessError(
-                    f"the groups were sampled with {name} {' and '.join(map(str, sorted(values))) or 0}",
+                    f"the groups were sampled with {name} {' and '.join(map(str, values))}",
                     where="trl-grpo",
                     remedy=f"Set the updater's {name}.",
                 )
