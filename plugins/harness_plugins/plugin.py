@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from typing import Any
 
 from harness.hookspecs import hookimpl
 from harness.plugins import make_objective
-from harness.protocols import Generator, Objective, RunContext, Updater
+from harness.protocols import Objective, RunContext
 from harness.specs import Config, ExporterSpec, GeneratorSpec, NoConfig, ObjectiveSpec, UpdaterSpec
 from harness_plugins.configs_generators import ScriptedConfig, TransformersConfig, VllmConfig
 from harness_plugins.configs_objectives import (
@@ -36,15 +37,35 @@ from harness_plugins.configs_training import (
     UnpairedConfig,
 )
 from harness_plugins.exporters import AdapterExporter, MergedConfig, MergedExporter
+from harness_plugins.trl.configs import TrlDpoConfig, TrlGrpoConfig, TrlKtoConfig, TrlRewardConfig, TrlSftConfig
 
 
 @hookimpl
 def harness_register_generators() -> Iterable[GeneratorSpec]:
     return [
-        GeneratorSpec("vllm", "vLLM in this process, on CPU or CUDA", _vllm, VllmConfig),
-        GeneratorSpec("transformers", "transformers, one prefill a group", _transformers, TransformersConfig),
-        GeneratorSpec("reference", "Gold answers as completions: demonstrations", _reference),
-        GeneratorSpec("scripted", "Answers from its settings, for tests", _scripted, ScriptedConfig),
+        GeneratorSpec(
+            "vllm",
+            "vLLM in this process, on CPU or CUDA",
+            _lazy("generators.vllm_generator", "create_vllm"),
+            VllmConfig,
+        ),
+        GeneratorSpec(
+            "transformers",
+            "transformers, one prefill a group",
+            _lazy("generators.transformers_generator", "create_transformers"),
+            TransformersConfig,
+        ),
+        GeneratorSpec(
+            "reference",
+            "Gold answers as completions: demonstrations",
+            _lazy("generators.reference", "create_reference"),
+        ),
+        GeneratorSpec(
+            "scripted",
+            "Answers from its settings, for tests",
+            _lazy("generators.scripted", "create_scripted"),
+            ScriptedConfig,
+        ),
     ]
 
 
@@ -96,19 +117,52 @@ def harness_register_objectives() -> Iterable[ObjectiveSpec]:
 @hookimpl
 def harness_register_updaters() -> Iterable[UpdaterSpec]:
     return [
-        UpdaterSpec("cpt", "Continued pretraining on raw text, packed", _cpt, CptConfig, family="sft"),
-        UpdaterSpec("sft", "Fine-tuning on accepted completions", _sft, SftConfig, family="sft"),
-        UpdaterSpec("preference", "DPO and its family, on pairs", _preferences, PreferenceConfig, family="preference"),
-        UpdaterSpec("unpaired", "KTO and its family, on single verdicts", _unpaired, UnpairedConfig, family="unpaired"),
-        UpdaterSpec("group", "Group-relative reinforcement learning", _group, GroupConfig, family="group"),
+        UpdaterSpec(
+            "cpt", "Continued pretraining on raw text, packed", _lazy("cpt", "CptUpdater"), CptConfig, family="sft"
+        ),
+        UpdaterSpec("sft", "Fine-tuning on accepted completions", _lazy("sft", "SftUpdater"), SftConfig, family="sft"),
+        UpdaterSpec(
+            "preference",
+            "DPO and its family, on pairs",
+            _lazy("preference", "PreferenceUpdater"),
+            PreferenceConfig,
+            family="preference",
+        ),
+        UpdaterSpec(
+            "unpaired",
+            "KTO and its family, on single verdicts",
+            _lazy("unpaired", "UnpairedUpdater"),
+            UnpairedConfig,
+            family="unpaired",
+        ),
+        UpdaterSpec(
+            "group",
+            "Group-relative reinforcement learning",
+            _lazy("group", "GroupUpdater"),
+            GroupConfig,
+            family="group",
+        ),
         UpdaterSpec(
             "reward_model",
             "A scalar head on pairs, for the judge reward_model",
-            _reward_model,
+            _lazy("reward_model", "RewardModelUpdater"),
             RewardModelConfig,
             family="reward",
             makes="reward_model",
         ),
+        UpdaterSpec(
+            "trl-sft", "TRL's SFTTrainer, on accepted completions", _lazy("trl.sft", "TrlSftUpdater"), TrlSftConfig
+        ),
+        UpdaterSpec("trl-dpo", "TRL's DPOTrainer, on pairs", _lazy("trl.dpo", "TrlDpoUpdater"), TrlDpoConfig),
+        UpdaterSpec("trl-kto", "TRL's KTOTrainer, on single verdicts", _lazy("trl.kto", "TrlKtoUpdater"), TrlKtoConfig),
+        UpdaterSpec(
+            "trl-reward",
+            "TRL's RewardTrainer, for the judge reward_model",
+            _lazy("trl.reward", "TrlRewardUpdater"),
+            TrlRewardConfig,
+            makes="reward_model",
+        ),
+        UpdaterSpec("trl-grpo", "TRL's GRPOTrainer, sampling anew", _lazy("trl.grpo", "TrlGrpoUpdater"), TrlGrpoConfig),
     ]
 
 
@@ -120,28 +174,13 @@ def harness_register_exporters() -> Iterable[ExporterSpec]:
     ]
 
 
-def _vllm(config: VllmConfig, context: RunContext) -> Generator:
-    from harness_plugins.generators.vllm_generator import create_vllm
+def _lazy(module: str, name: str) -> Callable[[Any, RunContext], Any]:
+    """`create` of a component whose module is imported when a run names it."""
 
-    return create_vllm(config, context)
+    def create(config: Any, context: RunContext) -> Any:
+        return getattr(import_module(f"harness_plugins.{module}"), name)(config, context)
 
-
-def _transformers(config: TransformersConfig, context: RunContext) -> Generator:
-    from harness_plugins.generators.transformers_generator import create_transformers
-
-    return create_transformers(config, context)
-
-
-def _reference(config: NoConfig, context: RunContext) -> Generator:
-    from harness_plugins.generators.reference import create_reference
-
-    return create_reference(config, context)
-
-
-def _scripted(config: ScriptedConfig, context: RunContext) -> Generator:
-    from harness_plugins.generators.scripted import create_scripted
-
-    return create_scripted(config, context)
+    return create
 
 
 def _preference(name: str, summary: str, module: str, cls: str, config: type[Config]) -> ObjectiveSpec:
@@ -154,8 +193,6 @@ def _unpaired_objective(name: str, summary: str, module: str, cls: str) -> Objec
 
 def _objective(module: str, name: str) -> Callable[[Any, RunContext], Objective]:
     def create(config: Any, context: RunContext) -> Objective:
-        from importlib import import_module
-
         make = getattr(import_module(f"harness_plugins.objectives.{module}"), name)
         objective: Objective = make() if isinstance(config, NoConfig) else make(config)
         return objective
@@ -169,39 +206,3 @@ def _mixture(config: MixtureConfig, context: RunContext) -> Objective:
     return Mixture(
         [(p.objective, p.weight, make_objective(p.objective, p.config, context, "preference")) for p in config.parts]
     )
-
-
-def _cpt(config: CptConfig, context: RunContext) -> Updater:
-    from harness_plugins.cpt import CptUpdater
-
-    return CptUpdater(config, context)
-
-
-def _sft(config: SftConfig, context: RunContext) -> Updater:
-    from harness_plugins.sft import SftUpdater
-
-    return SftUpdater(config, context)
-
-
-def _preferences(config: PreferenceConfig, context: RunContext) -> Updater:
-    from harness_plugins.preference import PreferenceUpdater
-
-    return PreferenceUpdater(config, context)
-
-
-def _unpaired(config: UnpairedConfig, context: RunContext) -> Updater:
-    from harness_plugins.unpaired import UnpairedUpdater
-
-    return UnpairedUpdater(config, context)
-
-
-def _reward_model(config: RewardModelConfig, context: RunContext) -> Updater:
-    from harness_plugins.reward_model import RewardModelUpdater
-
-    return RewardModelUpdater(config, context)
-
-
-def _group(config: GroupConfig, context: RunContext) -> Updater:
-    from harness_plugins.group import GroupUpdater
-
-    return GroupUpdater(config, context)

@@ -12,8 +12,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from harness.errors import AssetError, ConfigError
 from harness.protocols import RunContext, SequenceBatch, StepTotals
+from harness.types import AdapterCheckpoint
 from harness_plugins.adapters import DTYPES, peft_config, quiet
-from harness_plugins.configs_training import RewardModelConfig
 from harness_plugins.packing import Row, lay_out
 from harness_plugins.processes import processes
 from harness_plugins.shared_prefix import attention_for, attention_mask, compute_dtype, pad, unwrapped
@@ -25,11 +25,24 @@ HEAD = "score"
 """What transformers calls the head of its sequence classifiers."""
 
 
-def open_reward_model(context: RunContext, config: RewardModelConfig, *, seed: int) -> Any:
+def open_reward_model(
+    context: RunContext,
+    dtype: str,
+    *,
+    parent: AdapterCheckpoint | None,
+    seed: int,
+    gradient_checkpointing: bool = False,
+) -> Any:
     """The base with a fresh adapter and a fresh head in float32; equal seeds give equal weights.
 
     Raises ConfigError for an adapter that reward models cannot have, AssetError for a base that has no classifier.
     """
+    if parent is not None:
+        raise ConfigError(
+            f"a reward model starts from the base, not from the policy {parent.version[:12]}",
+            where="parent",
+            remedy="Train it with --parent base.",
+        )
     if processes().num_processes > 1:
         raise ConfigError("a reward model is trained in one process", where="launcher", remedy="Leave --launcher out.")
     if trains_weights(context.adapter):
@@ -44,7 +57,7 @@ def open_reward_model(context: RunContext, config: RewardModelConfig, *, seed: i
         with quiet():
             attention = attention_for(AutoConfig.from_pretrained(path, local_files_only=True))
             base = AutoModelForSequenceClassification.from_pretrained(
-                path, num_labels=1, dtype=DTYPES[config.dtype], attn_implementation=attention, local_files_only=True
+                path, num_labels=1, dtype=DTYPES[dtype], attn_implementation=attention, local_files_only=True
             )
     except (OSError, ValueError) as error:
         raise AssetError(f"it has no sequence classifier ({error})", where=str(path)) from error
@@ -53,8 +66,8 @@ def open_reward_model(context: RunContext, config: RewardModelConfig, *, seed: i
             f"its sequence classifier has no head {HEAD!r}", where=str(path), remedy="Choose another base."
         )
     base.to(processes().device)
-    base.compute_dtype = DTYPES[config.dtype]
-    if config.gradient_checkpointing:
+    base.compute_dtype = DTYPES[dtype]
+    if gradient_checkpointing:
         base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     settings = peft_config({**context.adapter, "task_type": "SEQ_CLS"})
     if settings.is_prompt_learning:

@@ -31,19 +31,19 @@ class RewardModelUpdater(AdapterUpdater):
     def open(self, *, parent: AdapterCheckpoint | None, seed: int) -> Any:
         from harness_plugins.reward_head import open_reward_model
 
-        if parent is not None:
-            raise ConfigError(
-                f"a reward model starts from the base, not from the policy {parent.version[:12]}",
-                where=self.name,
-                remedy="Train it with `harness train reward_model --parent base`.",
-            )
         if self.config.quantization != "none":
             raise ConfigError(
                 "quantization would quantize the head too",
                 where=self.name,
                 remedy="Leave quantization out for reward models.",
             )
-        return open_reward_model(self.context, self.config, seed=seed)
+        return open_reward_model(
+            self.context,
+            self.config.dtype,
+            parent=parent,
+            seed=seed,
+            gradient_checkpointing=self.config.gradient_checkpointing,
+        )
 
     def why_not_shareable(self, model: Any) -> str:
         from harness_plugins.reward_head import why_not_shareable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,23 @@ def test_the_judge_gives_what_the_trained_model_gives(
             ids = torch.tensor([scored.group.prompt_token_ids + completion.token_ids])
             expected = torch.sigmoid(plain(ids).logits[0, 0]).item()
             assert score.value == pytest.approx(expected, abs=1e-4)
+
+
+def test_trls_trainer_makes_the_same_kind_of_judge(
+    context: RunContext, groups: list[ScoredGroup], tmp_path: Path
+) -> None:
+    settings = {"dtype": "float32", "epochs": 20, "learning_rate": 1e-2, "batch": 6}
+    updater = load_registry().create("updater", "trl-reward", settings, context)
+    update = updater.update(groups, parent=None, out=tmp_path / "trl", seed=0)
+    assert update.metrics["trl/accuracy"] > 0.7
+    path = update.checkpoint.path
+    judge = RewardModelJudge(JudgeConfig(path=path, base=str(context.require_model().path), dtype="float32"), context)
+    losses = []
+    for better, worse in judge.score([scored.group for scored in groups]):
+        odds = [math.log(score.value / (1 - score.value)) for score in (better, worse)]  # type: ignore[operator]
+        losses.append(math.log1p(math.exp(odds[1] - odds[0])))
+    # The judge reads the token that TRL trained the head on, or this would not go on where the training ended.
+    assert sum(losses) / len(losses) < update.metrics["update/last_loss"]
 
 
 def test_a_whole_classifier_is_a_judge_too(
