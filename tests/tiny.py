@@ -11,7 +11,7 @@ CHATML = (
 )
 
 
-def build_tiny_model(folder: Path, *, seed: int = 0) -> Path:
+def build_tiny_model(folder: Path, *, seed: int = 0, hidden_size: int = 32) -> Path:
     """A random Llama of 2 layers whose tokens are bytes, saved as any other model is."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -27,8 +27,8 @@ def build_tiny_model(folder: Path, *, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(fast),
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=hidden_size,
+        intermediate_size=2 * hidden_size,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from harness.types import Sampling
 from harness_plugins.generators.constrained import SchemaMatcher
 from harness_plugins.generators.sampling import draw
-from harness_plugins.shared_prefix import FULL, SLIDING, attention_types, parameters, unwrapped
+from harness_plugins.shared_prefix import FULL, SLIDING, attention_types, parameters, unwrapped, virtual_tokens
 
 COMPACT_BELOW = 0.75
 """Finished rows are computed along until fewer than this share is alive: dropping them copies the cache."""
@@ -42,6 +42,8 @@ def why_not_cached(model: PreTrainedModel | PeftModel) -> str:
 
     They can when every layer is softmax attention, which skips padding and whose cache is keys and values alone.
     """
+    if kind := virtual_tokens(model):
+        return f"{kind} puts tokens of its own before each prompt"
     if unwrapped(model)._is_stateful:
         return "its recurrent layers would read the padding"
     if other := sorted(attention_types(model.config.get_text_config()) - {FULL, SLIDING}):

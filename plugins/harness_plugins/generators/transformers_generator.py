@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import cast
 
 import torch
-from peft import PeftConfig, PeftModel
+from peft import PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
@@ -17,11 +17,13 @@ from harness import chat
 from harness.errors import AssetError, ConfigError, HarnessError
 from harness.protocols import ModelRef, RunContext
 from harness.types import BASE_POLICY, AdapterCheckpoint, Completion, Group, Prompt, Sampling
+from harness_plugins.adapters import attach, load_policy
 from harness_plugins.configs_generators import TransformersConfig
 from harness_plugins.generators.constrained import SchemaGrammars
 from harness_plugins.generators.decoding import Row, decode_rows, why_not_cached
 from harness_plugins.generators.sampling import uniforms
-from harness_plugins.shared_prefix import attention_for
+from harness_plugins.shared_prefix import attention_for, virtual_tokens
+from harness_plugins.weights import saved_settings, trains_weights
 
 NAME = "transformers"
 
@@ -44,6 +46,8 @@ class TransformersGenerator:
         # A recurrent model has no limit.
         self._context = int(getattr(self._base.config.get_text_config(), "max_position_embeddings", sys.maxsize))
         self._adapted: PeftModel | None = None
+        self._own: PreTrainedModel | PeftModel | None = None
+        self._dtype = config.dtype
         self._version = BASE_POLICY
         self._grammars: SchemaGrammars | None = None
 
@@ -122,6 +126,8 @@ class TransformersGenerator:
 
     @property
     def _served(self) -> PreTrainedModel | PeftModel:
+        if self._own is not None:
+            return self._own
         return self._base if self._adapted is None else self._adapted
 
     def _load(self, checkpoint: AdapterCheckpoint) -> None:
@@ -131,30 +137,33 @@ class TransformersGenerator:
                 where=str(checkpoint.path),
                 remedy="Name the model that it was trained on with --model.",
             )
-        if PeftConfig.from_pretrained(str(checkpoint.path)).is_prompt_learning:
-            raise HarnessError(
-                "prompt-learning adapters cannot be served by this generator",
-                where=str(checkpoint.path),
-                remedy="Train an adapter that changes weights, such as LORA.",
+        if checkpoint.quantization or trains_weights(saved_settings(checkpoint.path)):
+            # Its base is not the one that is loaded here, so it comes with its own.
+            self._own = load_policy(
+                self._model_ref.path,
+                checkpoint.path,
+                self._dtype,
+                quantization=checkpoint.quantization,
+                device=self._base.device,
             )
-        try:
-            self._adapted = PeftModel.from_pretrained(self._base, str(checkpoint.path)).eval()
-        except (OSError, ValueError, RuntimeError) as error:
-            raise AssetError(
-                f"the adapter cannot be loaded ({str(error).splitlines()[0]})",
-                where=str(checkpoint.path),
-                remedy="Give a PEFT adapter folder with safetensors.",
-            ) from None
+        else:
+            self._adapted = attach(self._base, checkpoint.path).eval()
+        if reason := why_not_cached(self._served):
+            self._progress.note(f"prompts are decoded one by one without a cache, because {reason}")
 
     def _unload(self) -> None:
         if self._adapted is not None:
-            self._base = self._adapted.unload()  # puts back the very modules that were wrapped
-            self._adapted, self._version = None, BASE_POLICY
+            wraps = not virtual_tokens(self._adapted)
+            # `unload` puts back the very modules that were wrapped.
+            self._base = self._adapted.unload() if wraps else self._adapted.get_base_model()
+            self._adapted = None
+        self._own, self._version = None, BASE_POLICY
 
     @torch.inference_mode()
     def score_tokens(self, token_ids: Sequence[int]) -> tuple[float, ...]:
         ids_1_T = torch.tensor([list(token_ids)], device=self._served.device)
-        logits_T_V = self._served(input_ids=ids_1_T).logits[0, :-1].float()
+        # Adapters with virtual tokens put their logits before those of the sequence.
+        logits_T_V = self._served(input_ids=ids_1_T).logits[0, -len(token_ids) : -1].float()
         logps_T = torch.log_softmax(logits_T_V, dim=-1).gather(1, ids_1_T[0, 1:, None]).squeeze(1)
         return tuple(logps_T.tolist())
 

@@ -16,6 +16,7 @@ from harness.types import BASE_POLICY, AdapterCheckpoint, Completion, FinishReas
 from harness_plugins.configs_generators import VllmConfig
 from harness_plugins.generators.constrained import grammar_schema
 from harness_plugins.generators.engine import start_engine
+from harness_plugins.weights import saved_settings
 
 if TYPE_CHECKING:
     from vllm import CompletionOutput, RequestOutput, SamplingParams
@@ -27,8 +28,9 @@ _UNKNOWN = "unknown"
 class VllmGenerator:
     """Keeps one engine for its life and changes the weights it serves.
 
-    On CUDA an adapter rides along with each request. On CPU that decodes several times slower, so the adapter is
-    merged into a copy of the model and the engine reloads its weights in place, in under a second.
+    On CUDA a LoRA adapter rides along with each request. On CPU that decodes several times slower, and other kinds
+    cannot: the adapter is merged into a copy of the model and the engine reloads its weights in place, in under a
+    second.
     """
 
     def __init__(self, config: VllmConfig, context: RunContext) -> None:
@@ -44,6 +46,7 @@ class VllmGenerator:
         self._llm = self._engine.llm
         self._version = BASE_POLICY
         self._lora: Any = None
+        self._merged = False
         self._swaps = 0
 
     # ------------------------------------------------------------ sampling
@@ -147,12 +150,15 @@ class VllmGenerator:
                 remedy="Name the model that it was trained on with --model.",
             )
         self._version = _UNKNOWN  # until the swap is through: if it fails, the next call must not skip it
-        if self._engine.by_request:
-            self._attach(checkpoint)
-        elif checkpoint is None:
-            self._reload(self._model.path)
-        else:
+        by_request = self._engine.by_request and (checkpoint is None or rides_with_requests(checkpoint))
+        if checkpoint is not None and not by_request:
+            self._lora, self._merged = None, True
             self._merge_and_reload(checkpoint)
+        elif self._merged:
+            self._reload(self._model.path)
+            self._merged = False
+        if by_request:
+            self._attach(checkpoint)
         self._version = version
 
     def _attach(self, checkpoint: AdapterCheckpoint | None) -> None:
@@ -197,6 +203,12 @@ class VllmGenerator:
 
     def close(self) -> None:
         self._engine.stop()
+
+
+def rides_with_requests(checkpoint: AdapterCheckpoint) -> bool:
+    """Whether vLLM applies this adapter by itself: plain LoRA does, on the base as it is served. All else is merged."""
+    settings = saved_settings(checkpoint.path)
+    return settings.get("peft_type") == "LORA" and not settings.get("use_dora") and not checkpoint.quantization
 
 
 def _request_seed(seed: int, prompt_id: str, index: int) -> int:
