@@ -8,10 +8,10 @@ from typing import Any
 
 from harness.errors import HarnessError, JudgeFailure, PluginError
 from harness.plugins import Registry
-from harness.protocols import Judge, JudgeUse, RunContext, Suite
+from harness.protocols import ComparingJudge, Judge, JudgeUse, RunContext, Suite
 from harness.rewards import reward
 from harness.specs import JudgeSpec
-from harness.types import Group, Score, ScoredGroup, digest
+from harness.types import Group, Preference, Score, ScoredGroup, digest
 
 MAX_FAILED = 0.10
 """Share of failed verdicts above which a round stops: what is left would no longer be a fair sample."""
@@ -27,11 +27,13 @@ class Bench:
     def score(self, groups: Sequence[Group]) -> list[ScoredGroup]:
         """Every judge on every completion, and the reward from them. Raises JudgeFailure when too many fail."""
         columns = {name: _checked(name, judge, groups) for name, judge in self.judges.items()}
+        compared = [_compared(name, judge, groups) for name, judge in self.judges.items() if self.weights[name] > 0]
         scored = []
         for index, group in enumerate(groups):
             by_completion = tuple(zip(*(column[index] for column in columns.values()), strict=True))
             rewards = tuple(reward(scores, self.weights) for scores in by_completion)
-            scored.append(ScoredGroup(group, by_completion, rewards))
+            preferences = tuple(preference for column in compared for preference in column[index])
+            scored.append(ScoredGroup(group, by_completion, rewards, preferences))
         for name, column in columns.items():
             _refuse_if_failing(name, [score for scores in column for score in scores])
         return scored
@@ -86,6 +88,22 @@ def _identity(use: JudgeUse, registry: Registry) -> list[Any]:
     known = [use.name, settings.model_dump(mode="json"), use.weight, str(entry.origin)]
     content = entry.spec.content if isinstance(entry.spec, JudgeSpec) else None
     return [*known, content(settings)] if content is not None else known
+
+
+def _compared(name: str, judge: Judge, groups: Sequence[Group]) -> list[tuple[Preference, ...]]:
+    """What the judge prefers in each group; nothing from one that does not compare."""
+    if not isinstance(judge, ComparingJudge):
+        return [()] * len(groups)
+    found = [tuple(preferences) for preferences in judge.compare(groups)]
+    sizes = [len(group.completions) for group in groups]
+    good = len(found) == len(groups) and all(
+        isinstance(p, Preference) and p.judge == name and min(p.better, p.worse) >= 0 and max(p.better, p.worse) < size
+        for preferences, size in zip(found, sizes, strict=True)
+        for p in preferences
+    )
+    if not good:
+        raise PluginError("compare() does not give Preferences of its own for each group", where=f"judge {name}")
+    return found
 
 
 def _checked(name: str, judge: Judge, groups: Sequence[Group]) -> list[tuple[Score, ...]]:

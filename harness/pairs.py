@@ -3,44 +3,66 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from typing import Literal
 
-Pairing = Literal["best_worst", "all"]
+from harness.types import Preference
 
 TIE = 1e-9
 """Rewards are weighted means: equal verdicts can differ in the last bits, and that is no preference."""
 
 
-def preference_pairs(
-    rewards_G: Sequence[float | None],
-    contents_G: Sequence[object],
-    *,
-    pairing: Pairing,
-    min_margin: float = 0.0,
-    never_chosen: Collection[int] = (),
-) -> list[tuple[int, int]]:
-    """(chosen, rejected) indices of a group, by falling margin.
+Margins = Mapping[tuple[int, int], float]
+"""(better, worse) indices of a group's completions, and by how much."""
 
-    `best_worst` gives at most one pair, `all` every pair of scored completions whose rewards differ. A pair needs a
-    margin of at least `min_margin` (and more than a rounding error), and two completions that differ: `contents_G` is
-    what they consist of. Completions in `never_chosen` can be rejected only. Raises ValueError on a reward that is not
-    finite.
-    """
+
+def reward_margins(rewards_G: Sequence[float | None]) -> Margins:
+    """Of every two scored completions whose rewards differ. Raises ValueError on a reward that is not finite."""
     scored = [(index, reward) for index, reward in enumerate(rewards_G) if reward is not None]
     if not all(math.isfinite(reward) for _, reward in scored):
         raise ValueError(f"a reward is not a finite number: {list(rewards_G)}")
-    found = []
-    for (a, reward_a), (b, reward_b) in combinations(scored, 2):
-        margin = abs(reward_a - reward_b)
-        if margin > TIE and margin >= min_margin - TIE and contents_G[a] != contents_G[b]:
-            better, worse = (a, b) if reward_a > reward_b else (b, a)
-            if better not in never_chosen:
-                found.append((margin, better, worse))
+    differences = {(a, b): reward_a - reward_b for (a, reward_a), (b, reward_b) in combinations(scored, 2)}
+    return _ahead(differences)
+
+
+def judged_margins(preferences: Sequence[Preference]) -> Margins:
+    """Of every two completions that were compared: the mean of the strengths, those the other way counted as negative.
+    What judges contradict each other on is no preference."""
+    strengths: dict[tuple[int, int], list[float]] = {}
+    for p in preferences:
+        low, high = sorted((p.better, p.worse))
+        strengths.setdefault((low, high), []).append(p.strength if p.better == low else -p.strength)
+    return _ahead({pair: sum(values) / len(values) for pair, values in strengths.items()})
+
+
+def _ahead(differences: Margins) -> Margins:
+    """The better one first; without ties."""
+    found = {(pair if d > 0 else (pair[1], pair[0])): abs(d) for pair, d in differences.items()}
+    return {pair: margin for pair, margin in found.items() if margin > TIE}
+
+
+def choose_pairs(
+    margins: Margins,
+    contents_G: Sequence[object],
+    *,
+    best_only: bool = False,
+    min_margin: float = 0.0,
+    never_chosen: Collection[int] = (),
+) -> list[tuple[int, int]]:
+    """(chosen, rejected) indices of a group, by falling margin; with `best_only` the first of them.
+
+    A pair needs a margin of at least `min_margin`, and two completions that differ: `contents_G` is what they consist
+    of. Completions in `never_chosen` can be rejected only.
+    """
+    found = [
+        (margin, better, worse)
+        for (better, worse), margin in margins.items()
+        if margin >= min_margin - TIE and better not in never_chosen and contents_G[better] != contents_G[worse]
+    ]
     found.sort(key=lambda pair: (-pair[0], pair[1:]))
     chosen = [(better, worse) for _, better, worse in found]
-    return chosen[:1] if pairing == "best_worst" else chosen
+    return chosen[:1] if best_only else chosen
 
 
 def desirable(rewards_G: Sequence[float | None], threshold: float | Literal["mean"]) -> list[bool | None]:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from harness.types import AdapterCheckpoint, Group, Prompt, Role, Sampling, Score, ScoredGroup, Update
+from harness.types import AdapterCheckpoint, Group, Preference, Prompt, Role, Sampling, Score, ScoredGroup, Update
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -121,6 +121,15 @@ class Judge(Protocol):
 
     def score(self, groups: Sequence[Group]) -> list[tuple[Score, ...]]:
         """For each group one verdict per completion, in order. Must not change its input."""
+        ...
+
+
+@runtime_checkable
+class ComparingJudge(Judge, Protocol):
+    """A judge that compares completions, and can hand out its comparisons beside the scores it makes of them."""
+
+    def compare(self, groups: Sequence[Group]) -> list[tuple[Preference, ...]]:
+        """For each group what it prefers; ties and comparisons that failed are left out."""
         ...
 
 

@@ -15,6 +15,7 @@ from harness.types import (
     GateDecision,
     Group,
     ItemResult,
+    Preference,
     Prompt,
     Sampling,
     Score,
@@ -49,6 +50,8 @@ def _row(number: int, index: int, scored: ScoredGroup) -> dict[str, Any]:
         "generator": group.generator,
         "scores": [asdict(score) for score in scored.scores[index]],
         "reward": scored.rewards[index],
+        # Of the whole group: they are with its first completion.
+        "preferences": canonical_json([asdict(p) for p in scored.preferences]) if index == 0 else "[]",
     }
 
 
@@ -79,6 +82,7 @@ def _schema() -> Any:
             "generator": text,
             "scores": pa.list_(pa.struct(score)),
             "reward": pa.float64(),
+            "preferences": text,
         }
     )
 
@@ -116,7 +120,8 @@ def _group(rows: Sequence[dict[str, Any]]) -> ScoredGroup:
         first["generator"],
     )
     scores = tuple(tuple(Score(**score) for score in row["scores"]) for row in rows)
-    return ScoredGroup(group, scores, tuple(row["reward"] for row in rows))
+    preferences = tuple(Preference(**value) for value in json.loads(first.get("preferences", "[]")))
+    return ScoredGroup(group, scores, tuple(row["reward"] for row in rows), preferences)
 
 
 def write_json(path: Path, record: EvalReport | GateDecision) -> None:

@@ -151,16 +151,33 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Preference:
+    """One judge's verdict that of two completions of a group one is better. `strength` is in (0, 1]."""
+
+    judge: str
+    better: int
+    worse: int
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.better == self.worse or not 0.0 < self.strength <= 1.0:
+            raise ValueError(
+                f"judge {self.judge}: {self.better} over {self.worse} with a strength of {self.strength!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class ScoredGroup:
     """A group with every judge's verdicts and the reward that training sees.
 
     `scores[g]` holds the verdicts on completion g, one a judge; `rewards[g]` is the weighted mean of those that
-    count for training, or None where none of them is scored.
+    count for training, or None where none of them is scored. `preferences` are the verdicts of judges that compare.
     """
 
     group: Group
     scores: tuple[tuple[Score, ...], ...]
     rewards: tuple[float | None, ...]
+    preferences: tuple[Preference, ...] = ()
 
 
 # ---------------------------------------------------------------- updates

@@ -145,10 +145,11 @@ class PreferenceConfig(ReferenceConfig):
     objective: str = "dpo"
     objective_config: dict[str, Any] = Field(default_factory=dict)
     learning_rate: PositiveFloat = 5e-5
-    pairs: Literal["best_worst", "all"] = "best_worst"
-    """Which completions of a group are compared: the best with the worst, or every two with different rewards."""
+    pairs: Literal["best_worst", "all", "judged"] = "best_worst"
+    """Which completions of a group are compared: the best with the worst, every two with different rewards, or those
+    that a comparing judge has compared, as it says."""
     min_margin: float = Field(default=0.0, ge=0, le=1)
-    """A pair's rewards differ by at least this."""
+    """A pair's rewards differ by at least this, or the judges' mean strength is this."""
     groups_per_step: PositiveInt = 8
     """Prompts per optimizer step."""
     reference: Reference | Literal["auto"] = "auto"
@@ -164,10 +165,11 @@ class RewardModelConfig(TrainingConfig):
     objective: str = "bradley_terry"
     objective_config: dict[str, Any] = Field(default_factory=dict)
     learning_rate: PositiveFloat = 1e-4
-    pairs: Literal["best_worst", "all"] = "all"
-    """Which completions of a group are compared: the best with the worst, or every two with different rewards."""
+    pairs: Literal["best_worst", "all", "judged"] = "all"
+    """Which completions of a group are compared: the best with the worst, every two with different rewards, or those
+    that a comparing judge has compared, as it says."""
     min_margin: float = Field(default=0.0, ge=0, le=1)
-    """A pair's rewards differ by at least this."""
+    """A pair's rewards differ by at least this, or the judges' mean strength is this."""
     groups_per_step: PositiveInt = 8
     """Prompts per optimizer step."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.errors import ConfigError, UpdateError
-from harness.pairs import preference_pairs
+from harness.pairs import choose_pairs, judged_margins, reward_margins
 from harness.protocols import Objective, RunContext
-from harness.types import ScoredGroup
+from harness.types import Preference, ScoredGroup
 from harness_plugins.configs_training import PreferenceConfig, Reference, RewardModelConfig
 from harness_plugins.packing import TrainingCompletion, TrainingGroup
 from harness_plugins.updating import AdapterUpdater, Pass, Selection
@@ -53,6 +53,7 @@ def select_pairs(
             "update/pairs": float(sum(len(group.pairs) for group in found.groups)),
             "update/unscored": float(found.unscored),
             "update/empty": float(found.empty),
+            "update/equal_texts": float(found.equal),
         },
         first.prompt_token_ids + first.completions[first.pairs[0][0]].token_ids,
     )
@@ -60,11 +61,12 @@ def select_pairs(
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """What is trained on, and how many completions could not be in a pair and why."""
+    """What is trained on, how many completions could not be in a pair and why, and how many pairs had equal texts."""
 
     groups: tuple[TrainingGroup, ...]
     unscored: int
     empty: int
+    equal: int
 
 
 def build_pairs(groups: Sequence[ScoredGroup], config: PreferenceConfig | RewardModelConfig) -> Pairs:
@@ -72,26 +74,39 @@ def build_pairs(groups: Sequence[ScoredGroup], config: PreferenceConfig | Reward
 
     Equal completions make no pair, and one that was cut off is never chosen: to learn it would be to learn not to end.
     """
-    found, unscored, empty = [], 0, 0
+    found, unscored, empty, equal = [], 0, 0, 0
     for scored in groups:
         unscored += sum(reward is None for reward in scored.rewards)
-        empty += sum(not completion.token_ids for completion in scored.group.completions)
-        known = [
-            (completion, reward)
-            for completion, reward in zip(scored.group.completions, scored.rewards, strict=True)
-            if completion.token_ids
-        ]
-        pairs = preference_pairs(
-            [reward for _, reward in known],
-            [completion.token_ids for completion, _ in known],
-            pairing=config.pairs,
+        kept = [i for i, completion in enumerate(scored.group.completions) if completion.token_ids]
+        empty += len(scored.rewards) - len(kept)
+        completions = [scored.group.completions[i] for i in kept]
+        contents = [completion.token_ids for completion in completions]
+        if config.pairs == "judged":
+            margins = judged_margins(among(scored.preferences, kept))
+        else:
+            margins = reward_margins([scored.rewards[i] for i in kept])
+        equal += sum(contents[better] == contents[worse] for better, worse in margins)
+        pairs = choose_pairs(
+            margins,
+            contents,
+            best_only=config.pairs == "best_worst",
             min_margin=config.min_margin,
-            never_chosen={i for i, (completion, _) in enumerate(known) if completion.finish_reason == "length"},
+            never_chosen={i for i, completion in enumerate(completions) if completion.finish_reason == "length"},
         )
         if pairs:
-            completions = tuple(TrainingCompletion(completion.token_ids) for completion, _ in known)
-            found.append(TrainingGroup(scored.group.prompt_token_ids, completions).only(pairs))
-    return Pairs(tuple(found), unscored, empty)
+            learnt = tuple(TrainingCompletion(token_ids) for token_ids in contents)
+            found.append(TrainingGroup(scored.group.prompt_token_ids, learnt).only(pairs))
+    return Pairs(tuple(found), unscored, empty, equal)
+
+
+def among(preferences: Sequence[Preference], kept: Sequence[int]) -> list[Preference]:
+    """The preferences among the completions that are kept, by their places there."""
+    place = {index: i for i, index in enumerate(kept)}
+    return [
+        replace(p, better=place[p.better], worse=place[p.worse])
+        for p in preferences
+        if p.better in place and p.worse in place
+    ]
 
 
 def resolve_reference(config: PreferenceConfig, *, needs: bool) -> Reference:

@@ -9,7 +9,7 @@ from harness.judging import Bench
 from harness.protocols import RunContext
 from harness.reward_functions import function_judge
 from harness.rewards import reward
-from harness.types import Completion, Group, Prompt, Sampling, Score
+from harness.types import Completion, Group, Preference, Prompt, Sampling, Score
 
 
 def group(*texts: str, **fields: object) -> Group:
@@ -115,3 +115,28 @@ def test_a_function_judge_gets_what_trl_would_give_it() -> None:
     assert seen["target"] == [{"a": 1}, {"a": 1}, 2]
     assert seen["topic"] == ["t", "t", "u"]
     assert seen["prompts"] == [[{"role": "user", "content": "say it"}]] * 3
+
+
+class Comparing(Fixed):
+    """Prefers each completion to the next."""
+
+    def compare(self, groups: Sequence[Group]) -> list[tuple[Preference, ...]]:
+        return [tuple(Preference("j", i, i + 1, 0.5) for i in range(len(g.completions) - 1)) for g in groups]
+
+
+def test_a_judge_that_compares_hands_out_its_comparisons() -> None:
+    scored = Bench({"j": Comparing(scores(j=0.5) * 3)}, {"j": 1.0}).score([group("a", "b", "c")])
+    assert scored[0].preferences == (Preference("j", 0, 1, 0.5), Preference("j", 1, 2, 0.5))
+    assert Bench({"j": Fixed(scores(j=0.5))}, {"j": 1.0}).score([group("a")])[0].preferences == ()
+
+
+@pytest.mark.parametrize(
+    "wrong", [[], [("no preference",)], [(Preference("j", 0, 7),)], [(Preference("other", 0, 1),)]]
+)
+def test_comparisons_that_break_the_contract_stop_the_round(wrong: list[object]) -> None:
+    class Wrong(Fixed):
+        def compare(self, groups: Sequence[Group]) -> list[object]:
+            return wrong
+
+    with pytest.raises(PluginError, match="compare"):
+        Bench({"j": Wrong(scores(j=0.5) * 2)}, {"j": 1.0}).score([group("a", "b")])

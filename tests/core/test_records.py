@@ -14,6 +14,7 @@ from harness.types import (
     GateDecision,
     Group,
     ItemResult,
+    Preference,
     Prompt,
     Sampling,
     Score,
@@ -45,7 +46,10 @@ def scored_groups(draw: st.DrawFn) -> ScoredGroup:
     scores = tuple(tuple(draw(st.lists(score, max_size=2))) for _ in range(n))
     rewards = tuple(draw(st.none() | unit) for _ in range(n))
     group = Group(draw(prompts), draw(ids), tuple(completions), "base", Sampling(temperature=0.7), "scripted")
-    return ScoredGroup(group, scores, rewards)
+    pairs = st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)).filter(lambda pair: pair[0] != pair[1])
+    preference = st.builds(lambda pair, judge: Preference(judge, *pair, 0.5), pairs, text)
+    preferences = tuple(draw(st.lists(preference, max_size=2))) if n > 1 else ()
+    return ScoredGroup(group, scores, rewards, preferences)
 
 
 @given(st.lists(scored_groups(), min_size=1, max_size=3))

@@ -13,6 +13,7 @@ from tiny_training import mean_logp, models, scored_group
 
 from harness.errors import ConfigError, HarnessError
 from harness.protocols import ModelRef, RunContext
+from harness.types import Preference
 from harness_plugins.configs_objectives import DpoConfig, OrpoConfig, SimpoConfig
 from harness_plugins.configs_training import PreferenceConfig
 from harness_plugins.objectives.dpo import Dpo
@@ -141,3 +142,27 @@ def test_equal_seeds_give_equal_adapters(context: RunContext, tmp_path: Path) ->
         for name, seed in (("first", 1), ("again", 1), ("other", 2))
     )
     assert first == again != other
+
+
+def test_pairs_are_those_that_a_judge_has_compared(context: RunContext, tmp_path: Path) -> None:
+    """Against the rewards: here they say the opposite."""
+    judged = [
+        dataclasses.replace(scored, preferences=(Preference("judge", 1, 2), Preference("judge", 3, 2, 0.2)))
+        for scored in GROUPS
+    ]
+    update = updater(context, pairs="judged", min_margin=0.5, epochs=4).update(
+        judged, parent=None, out=tmp_path, seed=0
+    )
+    assert update.metrics["update/pairs"] == 4
+    base, trained = models(context, update.checkpoint)
+    for scored in GROUPS:
+        before, after = (mean_logp(m, scored, 1) - mean_logp(m, scored, 2) for m in (base, trained))
+        assert after > before + 0.1
+
+
+def test_pairs_of_equal_texts_are_counted(context: RunContext, tmp_path: Path) -> None:
+    first = GROUPS[0].group
+    twins = (*first.completions[:3], first.completions[2])
+    groups = [dataclasses.replace(GROUPS[0], group=dataclasses.replace(first, completions=twins)), *GROUPS[1:]]
+    metrics = updater(context, pairs="all").update(groups, parent=None, out=tmp_path, seed=0).metrics
+    assert metrics["update/equal_texts"] == 1  # the third and the fourth, whose rewards differ
