@@ -21,6 +21,7 @@ from harness.launching import make_updater
 from harness.plugins import DISTRIBUTION, Registry, load_registry
 from harness.protocols import Progress, RunContext, SilentProgress
 from harness.records import read_groups
+from harness.specs import UpdaterSpec
 from harness.store import RunStore
 from harness.training_data import file_groups, judged_rounds
 from harness.types import BASE_POLICY, AdapterCheckpoint, ScoredGroup, Update, digest
@@ -71,9 +72,9 @@ def train_adapter(
     """Train an adapter with `updater` on `data`, a run's folder or a file, into the new folder `out`.
 
     From a run come, unless they are given, its model, its adapter settings, its last scored round, and as `parent` the
-    adapter that this round's samples were drawn from. `parent` is an adapter's folder, or "base". A call that was
-    interrupted goes on, when it is made again, from the last checkpoint in `out` + ".midway". Raises HarnessError for
-    anything that is wrong, before anything is written.
+    adapter that this round's samples were drawn from (reward models start from the base). `parent` is an adapter's
+    folder, or "base". A call that was interrupted goes on, when it is made again, from the last checkpoint in `out` +
+    ".midway". Raises HarnessError for anything that is wrong, before anything is written.
     """
     registry = registry or load_registry()
     source = _source(data, rounds)
@@ -90,7 +91,9 @@ def train_adapter(
         raise ConfigError(
             "the run's tokens are those of another model", where=str(data), remedy="Name the run's own with --model."
         )
-    start = _parent(parent, source, base=reference.fingerprint)
+    spec = registry.get("updater", updater).spec
+    from_base = isinstance(spec, UpdaterSpec) and spec.makes != "policy" and parent is None
+    start = None if from_base else _parent(parent, source, base=reference.fingerprint)
     if start and adapter:
         raise ConfigError(
             f"the adapter {start.version[:12]} goes on as it is", where="adapter", remedy="Start anew: --parent base."

@@ -84,7 +84,11 @@ def train_command(
         shown = ("update/steps", "update/tokens", "update/first_loss", "update/last_loss")
         known = [f"{name.removeprefix('update/')} {figures[name]:.4g}" for name in shown if name in figures]
         click.echo(", ".join([f"{out}: adapter {trained.lineage['version'][:12]}", *known]))
-        click.echo(f"Evaluate it: harness eval --suite NAME --model {trained.lineage['model']['name']} --adapter {out}")
+        if trained.update.checkpoint.kind == "reward_model":
+            click.echo(f'Judge with it: [[judges]] name = "reward_model", config = {{ path = "{out}" }}')
+        else:
+            model_name = trained.lineage["model"]["name"]
+            click.echo(f"Evaluate it: harness eval --suite NAME --model {model_name} --adapter {out}")
     return EXIT_OK
 
 

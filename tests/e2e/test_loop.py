@@ -37,6 +37,22 @@ def test_a_loop_learns_and_promotes_and_a_second_run_of_it_does_nothing(tmp_path
     assert (result.folder / "journal.jsonl").read_bytes() == stamp
 
 
+def test_a_stage_stops_early_by_the_suite(tmp_path: Path, tiny_loop: Settings) -> None:
+    """On training prompts that no round draws, which the loop samples from the weights of the moment."""
+    stage = {**tiny_loop["stages"][0], "prompts": 20}
+    watched = {**stage["config"], "early_stopping": "suite", "eval_steps": 10, "patience": 2}
+    loop = {**tiny_loop, "stages": [{**stage, "config": watched}]}
+    result = run_loop(loop, runs=tmp_path)
+    entry = RunStore.open(result.folder).entry(1, "update")
+    assert entry is not None
+    figures = entry.data
+    assert figures["update/validation_best"] < figures["update/validation_first"]
+    assert figures["update/validation_best_step"] % 10 == 0 or figures["update/validation_best_step"] == 60
+    assert not (RunStore.open(result.folder).round_folder(1) / "update.midway").exists()
+    with pytest.raises(HarnessError, match="leave none to stop early by"):
+        run_loop({**loop, "stages": [{**stage, "config": watched, "prompts": 40}]}, runs=tmp_path)
+
+
 def test_equal_settings_give_equal_digests_and_another_seed_does_not(tmp_path: Path, tiny_loop: Settings) -> None:
     digests = [
         run_loop({**tiny_loop, "seed": seed}, runs=tmp_path / name).digest

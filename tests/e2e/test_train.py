@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,10 @@ from tiny import build_tiny_model
 
 from harness.api import run_loop
 from harness.checkpoints import open_checkpoint
+from harness.cli import main
 from harness.errors import ConfigError, HarnessError, StoreError
+from harness.plugins import load_registry
+from harness.protocols import RunContext, SilentProgress
 from harness.records import read_groups
 from harness.store import RunStore
 from harness.train import train_adapter
@@ -61,6 +67,65 @@ def test_training_alone_equals_the_loops_round(run: RunStore, tmp_path: Path) ->
     stage = run.identity["config"]["stages"][1]
     trained = train_adapter("group", run.folder, out=tmp_path / "a", config=stage["config"], seed=derive_seed(0, 2))
     assert trained.update.checkpoint.version == open_checkpoint(run.round_folder(2) / "adapter").version
+
+
+class Interrupts(SilentProgress):
+    """Ctrl-C after some optimizer steps."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    @contextmanager
+    def task(self, description: str, total: float | None = None) -> Iterator[Any]:
+        def advance(amount: float = 1, **figures: Any) -> None:
+            self.left -= description == "update"
+            if self.left < 0:
+                raise KeyboardInterrupt
+
+        yield advance
+
+
+def test_the_same_command_goes_on_with_an_interrupted_training(run: RunStore, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"rounds": [1], "config": {**FAST, "epochs": 4, "save_steps": 5}}
+    whole = train_adapter("sft", run.folder, out=tmp_path / "whole", **options)
+    with pytest.raises(KeyboardInterrupt):
+        train_adapter("sft", run.folder, out=tmp_path / "cut", progress=Interrupts(7), **options)
+    assert not (tmp_path / "cut").exists()
+    assert [path.name for path in (tmp_path / "cut.midway").iterdir()] == ["checkpoint-5"]
+    resumed = train_adapter("sft", run.folder, out=tmp_path / "cut", progress=Interrupts(12 - 5), **options)
+    assert resumed.update.checkpoint.version == whole.update.checkpoint.version
+    assert not (tmp_path / "cut.midway").exists()
+
+
+def test_a_reward_model_of_a_runs_groups_judges(run: RunStore, tmp_path: Path, capsys: Any) -> None:
+    """Trained on right and wrong letters, it puts the right one of each prompt first more often than not."""
+    out = tmp_path / "reward"
+    with pytest.raises(SystemExit) as ended:
+        settings = ["--set", "config.dtype=float32", "--set", "config.epochs=12", "--set", "config.learning_rate=5e-3"]
+        main(["-q", "train", "reward_model", "--data", str(run.folder), "--out", str(out), *settings])
+    assert ended.value.code == 0
+    assert 'name = "reward_model"' in capsys.readouterr().out
+    context = RunContext(components=load_registry())
+    judge = context.components.create("judge", "reward_model", {"path": str(out), "dtype": "float32"}, context)  # type: ignore[union-attr]
+    groups = read_groups(run.round_folder(2) / "groups.parquet")
+    right = []
+    for scored, scores in zip(groups, judge.score([g.group for g in groups]), strict=True):
+        for a, b in combinations(range(len(scores)), 2):
+            if scored.rewards[a] != scored.rewards[b]:
+                right.append((scores[a].value > scores[b].value) == (scored.rewards[a] > scored.rewards[b]))  # type: ignore[operator]
+    assert sum(right) / len(right) > 0.8
+
+
+def test_two_processes_train_from_the_command_line(run: RunStore, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "harness.cli", "train", "preference", "--data", str(run.folder), "--json"]
+    command += ["--set", "config.dtype=float32", "--set", "config.max_tokens_per_row=64"]
+    shown = []
+    for name, more in (("one", []), ("two", ["--launcher", "accelerate", "--num-processes", "2"])):
+        done = subprocess.run([*command, "--out", str(tmp_path / name), *more], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        shown.append(json.loads(done.stdout)["metrics"])
+    assert shown[1]["update/last_loss"] == pytest.approx(shown[0]["update/last_loss"], rel=1e-4)
+    assert shown[1]["update/grad_norm"] == pytest.approx(shown[0]["update/grad_norm"], rel=1e-4)
 
 
 def test_rounds_and_parents_can_be_chosen(run: RunStore, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from harness.types import AdapterCheckpoint, Update
 from harness_plugins.adapters import load_base, quiet, save_adapter, start_adapter
 from harness_plugins.fitting import trainable
 from harness_plugins.memory import release
+from harness_plugins.processes import processes
 from harness_plugins.trl.configs import TrlConfig
 from harness_plugins.weights import saved_settings, trains_weights
 
@@ -81,7 +82,11 @@ def fit_with_trl(
 
 
 def require_adapter(context: RunContext, parent: AdapterCheckpoint | None) -> None:
-    """Raises ConfigError for what is no adapter on a base in its own precision."""
+    """Raises ConfigError for what is no adapter on a base in its own precision, and for several processes."""
+    if processes().num_processes > 1:
+        raise ConfigError(
+            "the TRL updaters run in one process", where="launcher", remedy="Leave the launcher out, or use another."
+        )
     settings = saved_settings(parent.path) if parent else context.adapter
     if trains_weights(settings) or (parent is not None and parent.quantization):
         held = f" on a base in {parent.quantization}" if parent and parent.quantization else ""
