@@ -100,8 +100,8 @@ def test_the_same_command_goes_on_with_an_interrupted_training(run: RunStore, tm
 def test_a_reward_model_of_a_runs_groups_judges(run: RunStore, tmp_path: Path, capsys: Any) -> None:
     """Trained on right and wrong letters, it puts the right one of each prompt first more often than not."""
     out = tmp_path / "reward"
+    settings = ["--set", "config.dtype=float32", "--set", "config.epochs=12", "--set", "config.learning_rate=5e-3"]
     with pytest.raises(SystemExit) as ended:
-        settings = ["--set", "config.dtype=float32", "--set", "config.epochs=12", "--set", "config.learning_rate=5e-3"]
         main(["-q", "train", "reward_model", "--data", str(run.folder), "--out", str(out), *settings])
     assert ended.value.code == 0
     assert 'name = "reward_model"' in capsys.readouterr().out
