@@ -117,7 +117,17 @@ def test_a_reward_model_of_a_runs_groups_judges(run: RunStore, tmp_path: Path, c
 
 
 def test_two_processes_train_from_the_command_line(run: RunStore, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "harness.cli", "train", "preference", "--data", str(run.folder), "--json"]
+    command = [
+        sys.executable,
+        "-c",
+        "from harness.cli import main; main()",
+        "-q",
+        "train",
+        "preference",
+        "--data",
+        str(run.folder),
+        "--json",
+    ]
     command += ["--set", "config.dtype=float32", "--set", "config.max_tokens_per_row=64"]
     shown = []
     for name, more in (("one", []), ("two", ["--launcher", "accelerate", "--num-processes", "2"])):
