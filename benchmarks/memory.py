@@ -1,6 +1,6 @@
 """Peak memory and speed of an update: LoRA, QLoRA, recomputed activations, full fine-tuning, side by side.
 
-    python benchmarks/memory.py [--model NAME | --layers N --hidden N] [--tokens N] [--json FILE]
+    python benchmarks/memory.py [--model NAME | --layers N --hidden N] [--tokens N] [--json FILE] [WAY ...]
 
 Each way trains in a process of its own on the same packed rows; alternating, `--repeats` times, and medians are shown.
 Memory is the peak of the process over what it held before the model was loaded: resident on the CPU, allocated on CUDA.
@@ -97,6 +97,7 @@ def train(way: str, model: str, tokens: int, steps: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare the memory of ways to train.")
+    parser.add_argument("way", nargs="*", help="only these; without any, all")
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--layers", type=int, default=16)
     parser.add_argument("--hidden", type=int, help="a random Llama of this width instead of --model")
@@ -104,17 +105,20 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table's rows there")
-    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--here", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.way:
-        train(options.way, options.model, options.tokens, options.steps)
+    if options.here:
+        train(options.here, options.model, options.tokens, options.steps)
         return
+    if unknown := sorted(set(options.way) - set(WAYS)):
+        parser.error(f"unknown way {', '.join(unknown)}; known are {', '.join(WAYS)}")
+    ways = [way for way in WAYS if way in options.way] or list(WAYS)
     with tempfile.TemporaryDirectory() as folder:
         model = random_model(Path(folder), options.layers, options.hidden) if options.hidden else options.model
-        found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+        found: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
         for _ in range(options.repeats):
-            for way in WAYS:
-                command = [sys.executable, __file__, "--way", way, "--model", model]
+            for way in ways:
+                command = [sys.executable, __file__, "--here", way, "--model", model]
                 command += ["--tokens", str(options.tokens), "--steps", str(options.steps)]
                 done = subprocess.run(command, capture_output=True, text=True)
                 if done.returncode:

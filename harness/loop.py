@@ -187,13 +187,13 @@ class Loop:
         shutil.rmtree(scratch, ignore_errors=True)
         return checkpoint
 
-    def _score(self, index: int, stage: Stage) -> Callable[[AdapterCheckpoint], float]:
+    def _score(self, index: int, stage: Stage) -> Callable[[AdapterCheckpoint | None], float]:
         """Mean reward on the target's training prompts that come last in the order that all rounds draw from."""
         target = self.suites[0]
         used = sum(self.config.stage_of(i).prompts for i in range(1, self.config.rounds + 1))
         spare = min(VALIDATION_PROMPTS, len(target.train) - used)
 
-        def score(checkpoint: AdapterCheckpoint) -> float:
+        def score(checkpoint: AdapterCheckpoint | None) -> float:
             if spare < 1:
                 raise HarnessError(
                     f"the rounds train on {used} of {len(target.train)} prompts and leave none to stop early by",

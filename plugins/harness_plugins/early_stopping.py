@@ -20,7 +20,8 @@ WEIGHTS, FIGURES = "best.safetensors", "best.json"
 class EarlyStopping:
     """`measure` is a loss: lower is better. `patience` measurements in a row without a new best end the training."""
 
-    measure: Callable[[Any], float]
+    measure: Callable[[Any, int], float]
+    """(model, optimizer step) -> what is watched; step 0 is before training."""
     name: str
     every: int
     patience: int
@@ -34,7 +35,7 @@ class EarlyStopping:
 
     def look(self, model: Any, step: int) -> bool:
         """Measure after `step`, and say whether training should stop."""
-        self.values.append((step, self.measure(model)))
+        self.values.append((step, self.measure(model, step)))
         if self.best[0] == step:
             self.weights = {name: p.detach().cpu().clone() for name, p in _trained(model)}
         taken = [place for place, _ in self.values]

@@ -52,7 +52,7 @@ def fit(
             seed=seed,
             progress=context.progress,
             midway=midway(updater, steps, parent, seed),
-            stopping=early_stopping(updater, validation, selection),
+            stopping=early_stopping(updater, validation, selection, parent),
         )
         if trained.gathered is not None:
             del model
@@ -154,16 +154,16 @@ def midway(
 
 
 def early_stopping(
-    updater: AdapterUpdater, validation: TrainingStep | None, selection: Selection
+    updater: AdapterUpdater, validation: TrainingStep | None, selection: Selection, parent: AdapterCheckpoint | None
 ) -> EarlyStopping | None:
     config, score = updater.config, updater.context.score
     if config.early_stopping == "none":
         return None
-    measure: Callable[[Any], float]
+    measure: Callable[[Any, int], float]
     if validation is not None:
         name = "validation loss"
 
-        def measure(model: Any) -> float:
+        def measure(model: Any, step: int) -> float:
             return loss_on(updater, model, validation, selection.temperature)
 
     elif score is None:
@@ -175,7 +175,9 @@ def early_stopping(
     else:
         name = "loss of the suite (1 - mean reward)"
 
-        def measure(model: Any) -> float:
+        def measure(model: Any, step: int) -> float:
+            if step == 0:  # the parent itself: a fresh adapter that changes nothing cannot be told from the base
+                return 1 - score(parent)
             with tempfile.TemporaryDirectory() as folder:
                 return 1 - score(updater.seal(model, Path(folder), selection.probe_token_ids))
 

@@ -142,3 +142,16 @@ def test_completion_and_version() -> None:
     )
     assert "loop" in completed.stdout
     assert harness("--version").stdout.startswith("harness, version")
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("example", ["loop", "domain"])
+def test_the_examples_are_valid(example: str, tmp_path: Path) -> None:
+    file = Path(__file__).parents[2] / "examples" / f"{example}.toml"
+    sets = []
+    if example == "domain":
+        (tmp_path / "texts.jsonl").write_text('{"text": "raw"}\n')
+        sets = ["--set", f"stages.0.data={tmp_path / 'texts.jsonl'}"]
+    done = harness("loop", str(file), "--dry-run", *sets)
+    assert done.returncode == 0, done.stderr
+    assert f'updater = "{"cpt" if example == "domain" else "group"}"' in done.stdout

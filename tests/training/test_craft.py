@@ -123,10 +123,10 @@ def test_training_that_only_hurts_is_an_error_of_the_update(context: RunContext,
 
 
 def test_early_stopping_by_the_suite_keeps_what_scored_best(context: RunContext, tmp_path: Path) -> None:
-    seen: list[AdapterCheckpoint] = []
+    seen: list[AdapterCheckpoint | None] = []
 
-    def score(checkpoint: AdapterCheckpoint) -> float:
-        assert (checkpoint.path / "adapter_model.safetensors").is_file()
+    def score(checkpoint: AdapterCheckpoint | None) -> float:
+        assert checkpoint is None or (checkpoint.path / "adapter_model.safetensors").is_file()
         seen.append(checkpoint)
         return [0.1, 0.3, 0.6, 0.5, 0.4][len(seen) - 1]
 
@@ -142,6 +142,8 @@ def test_early_stopping_by_the_suite_keeps_what_scored_best(context: RunContext,
     groups = [scored_group(i, (1.0, 0.0, 0.4), sampling=Sampling(max_tokens=16)) for i in range(8)]
     updater = GroupUpdater(config, dataclasses.replace(context, score=score))
     update = updater.update(groups, parent=None, out=tmp_path / "out", seed=0)
+    assert seen[0] is None  # before training it is the base
+    assert seen[2] is not None
     assert update.checkpoint.version == seen[2].version  # after two steps
     assert update.metrics["update/validation_best"] == pytest.approx(0.4)
     assert update.metrics["update/steps"] == 4
