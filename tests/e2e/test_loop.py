@@ -40,7 +40,7 @@ def test_a_loop_learns_and_promotes_and_a_second_run_of_it_does_nothing(tmp_path
 def test_a_stage_stops_early_by_the_suite(tmp_path: Path, tiny_loop: Settings) -> None:
     """On training prompts that no round draws, which the loop samples from the weights of the moment."""
     stage = {**tiny_loop["stages"][0], "prompts": 20}
-    watched = {**stage["config"], "early_stopping": "suite", "eval_steps": 10, "patience": 2}
+    watched = {**stage["config"], "early_stopping": "suite", "eval_steps": 10, "patience": 9}
     loop = {**tiny_loop, "stages": [{**stage, "config": watched}]}
     result = run_loop(loop, runs=tmp_path)
     entry = RunStore.open(result.folder).entry(1, "update")
