@@ -82,8 +82,8 @@ class RunContext:
     scratch: Path | None = None
     """Where an updater may keep what it needs to go on after a crash; emptied when the update is stored."""
     score: Callable[[AdapterCheckpoint | None], float] | None = None
-    """Mean reward of a policy (None: the base) on prompts that are neither trained on nor held out for the gate. There is
-    none outside a loop."""
+    """Mean reward of a policy (None: the base) on prompts that are neither trained on nor held out for the gate.
+    There is none outside a loop."""
 
     def require_model(self) -> ModelRef:
         if self.model is None:
