@@ -7,13 +7,13 @@ often as it is told, and the workers' first writes the adapter. So a loop, its s
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -25,12 +25,18 @@ from harness.errors import ConfigError, HarnessError, UpdateError
 from harness.plugins import Registry, Sources
 from harness.protocols import Progress, RunContext, Updater
 from harness.records import write_groups
+from harness.specs import UpdaterSpec
 from harness.types import AdapterCheckpoint, ScoredGroup, Update
 
-EVENT = "\x1eharness "
-"""Starts a line that a worker writes for this process; all others are the launcher's."""
+POLL = 0.2
+"""Seconds between two looks at what the workers have said."""
 
-LINES_SHOWN = 20
+GRACE = 20.0
+"""Seconds that the launcher has to end its workers when it is told to."""
+
+
+class WorkerError(Exception):
+    """A bug in a worker, with its traceback."""
 
 
 class LaunchedUpdater:
@@ -68,62 +74,96 @@ class LaunchedUpdater:
                 "out": str(out.resolve()),
                 "seed": seed,
                 "sources": asdict(self.sources),
+                "started_by": os.getpid(),
             }
             (job / "job.json").write_text(json.dumps(description, default=str))
-            code, lines = self._run(job)
-            result = json.loads((job / "result.json").read_text()) if (job / "result.json").is_file() else {}
-        if error := result.get("error"):
-            kind = UpdateError if error["kind"] == "UpdateError" else HarnessError
-            raise kind(error["what"], where=error["where"], remedy=error["remedy"])
-        if code != 0 or "metrics" not in result:
+            code = self._run(job)
+            result = _result(job, code)
+        asked = self.launcher.num_processes
+        if asked is not None and result["processes"] != asked:
             raise HarnessError(
-                f"the launcher ended with code {code}:\n" + "\n".join(lines),
+                f"{result['processes']} processes were started, not {asked}",
                 where="launcher",
-                remedy="Mend what its last lines say.",
+                remedy="Look at distributed_type and use_cpu in its config file.",
             )
         return Update(open_checkpoint(out, base=model.fingerprint), result["metrics"])
 
-    def _run(self, job: Path) -> tuple[int, Sequence[str]]:
+    def _run(self, job: Path) -> int:
+        """Start the launcher and show what its workers say; its exit code. Its own output goes to `job/log`."""
         command = [sys.executable, "-m", "accelerate.commands.launch", *launch_flags(self.launcher)]
-        tail: deque[str] = deque(maxlen=LINES_SHOWN)
-        with subprocess.Popen(
-            [*command, "-m", "harness.worker", str(job)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            assert process.stdout is not None
+        with (job / "log").open("w") as log, ExitStack() as tasks:
+            process = subprocess.Popen(
+                [*command, "-m", "harness.worker", str(job)], stdout=log, stderr=log, start_new_session=True
+            )
+            shown = Shown(self.context.progress, tasks)
             try:
-                for line in show_progress(process.stdout, self.context.progress):
-                    tail.append(line)
-            except BaseException:  # whatever ends us (Ctrl-C above all) ends the workers
-                process.send_signal(signal.SIGTERM)
-                raise
-        return process.returncode, list(tail)
+                while process.poll() is None:
+                    shown.read(job / EVENTS)
+                    time.sleep(POLL)
+                shown.read(job / EVENTS)
+            finally:
+                _end(process)
+        return process.returncode
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Whatever ends us (Ctrl-C above all) ends the launcher, and that its workers."""
+    if process.poll() is not None:
+        return
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _result(job: Path, code: int) -> dict[str, Any]:
+    """What the first worker made, or what the first of them to fail failed of."""
+    for file in sorted(job.glob("error.*.json")):
+        error = json.loads(file.read_text())
+        if error["kind"] == "bug":
+            raise WorkerError(error["what"])
+        kind = {"UpdateError": UpdateError, "ConfigError": ConfigError}.get(error["kind"], HarnessError)
+        raise kind(error["what"], where=error["where"], remedy=error["remedy"])
+    if code != 0 or not (job / "result.json").is_file():
+        lines = [line for line in (job / "log").read_text(errors="replace").splitlines() if line.strip()]
+        raise HarnessError(
+            f"it ended with code {code}: {lines[-1] if lines else 'it said nothing'}",
+            where="launcher",
+            remedy="Try its config file with `accelerate test --config_file FILE`.",
+        )
+    result: dict[str, Any] = json.loads((job / "result.json").read_text())
+    return result
 
 
 def launch_flags(launcher: LauncherConfig) -> list[str]:
-    flags = []
+    flags = ["--main_process_port", "0"]  # any that is free: two runs on a machine must not meet
     if launcher.config_file is not None:
         flags += ["--config_file", str(launcher.config_file)]
     if launcher.num_processes is not None:
         flags += ["--num_processes", str(launcher.num_processes)]
     if launcher.config_file is None:
         flags += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-        flags += ["--multi_gpu"] if shutil.which("nvidia-smi") else ["--cpu"]
+        # The flag stands for one process a device, CPUs too: with --cpu accelerate starts one process without a word.
+        flags += ["--multi_gpu"] if (launcher.num_processes or 0) > 1 else []
     return flags
 
 
 # ---------------------------------------------------------------- progress across processes
 
+EVENTS = "events.jsonl"
 
-class ProgressLines:
-    """A `Progress` that writes lines for the process that shows them."""
+
+class Events:
+    """A `Progress` that writes lines into a file, for the process that shows them."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
 
     def _say(self, **event: Any) -> None:
-        sys.stdout.write(EVENT + json.dumps(event) + "\n")
-        sys.stdout.flush()
+        with self.file.open("a") as handle:
+            handle.write(json.dumps(event) + "\n")
 
     def note(self, text: str) -> None:
         self._say(note=text)
@@ -143,25 +183,35 @@ class ProgressLines:
             self._say(end=description)
 
 
-def show_progress(lines: Iterable[str], progress: Progress) -> Iterator[str]:
-    """Show the workers' events, and give back the other lines."""
-    tasks: list[tuple[ExitStack, Any]] = []
-    for line in lines:
-        if not line.startswith(EVENT):
-            yield line.rstrip("\n")
-            continue
-        event = json.loads(line.removeprefix(EVENT))
+class Shown:
+    """The other side of `Events`: what was written since the last look is shown."""
+
+    def __init__(self, progress: Progress, tasks: ExitStack) -> None:
+        self.progress, self.tasks = progress, tasks
+        self.open: list[tuple[ExitStack, Any]] = []
+        self.position = 0
+
+    def read(self, file: Path) -> None:
+        if not file.is_file():
+            return
+        with file.open("rb") as handle:
+            handle.seek(self.position)
+            text = handle.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        self.position += len(whole)
+        for line in whole.splitlines():
+            self._show(json.loads(line))
+
+    def _show(self, event: dict[str, Any]) -> None:
         if "note" in event:
-            progress.note(event["note"])
+            self.progress.note(event["note"])
         elif "start" in event:
-            stack = ExitStack()
-            tasks.append((stack, stack.enter_context(progress.task(event["start"], event["total"]))))
+            stack = self.tasks.enter_context(ExitStack())
+            self.open.append((stack, stack.enter_context(self.progress.task(event["start"], event["total"]))))
         elif "advance" in event:
-            tasks[-1][1](event["advance"], **event["figures"])
+            self.open[-1][1](event["advance"], **event["figures"])
         else:
-            tasks.pop()[0].close()
-    for stack, _ in reversed(tasks):  # of workers that were killed
-        stack.close()
+            self.open.pop()[0].close()
 
 
 def make_updater(
@@ -175,4 +225,17 @@ def make_updater(
 ) -> Updater:
     """The updater of that name, in the launcher's processes where there is a launcher. Raises what either refuses."""
     updater: Updater = registry.create("updater", name, settings, context, where=where)
-    return LaunchedUpdater(name, settings, context, launcher, registry.sources) if launcher else updater
+    if launcher is None:
+        return updater
+    spec = registry.get("updater", name).spec
+    if isinstance(spec, UpdaterSpec) and not spec.launchable:
+        raise ConfigError(
+            f"the updater {name} runs in one process", where=where, remedy="Leave the launcher out, or use another."
+        )
+    if settings.get("early_stopping", "none") != "none":
+        raise ConfigError(
+            f"early_stopping = {settings['early_stopping']!r} does not go with a launcher",
+            where=where,
+            remedy="Leave one of the two out.",
+        )
+    return LaunchedUpdater(name, settings, context, launcher, registry.sources)

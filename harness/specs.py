@@ -71,12 +71,14 @@ class ObjectiveSpec(ComponentSpec[Objective]):
 class UpdaterSpec(ComponentSpec[Updater]):
     """`family` is that of the objectives it can use (its setting `objective`); None if it has no such setting.
 
-    `makes` is what its checkpoints are: only a policy can be a round's candidate.
+    `makes` is what its checkpoints are: only a policy can be a round's candidate. `launchable` says that it can run in
+    several processes at once, with the first of them writing the checkpoint.
     """
 
     kind: ClassVar[str] = "updater"
     family: Family | None = None
     makes: CheckpointKind = "policy"
+    launchable: bool = False
 
 
 @dataclass(frozen=True)

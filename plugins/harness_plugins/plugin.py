@@ -74,7 +74,10 @@ def harness_register_objectives() -> Iterable[ObjectiveSpec]:
     return [
         ObjectiveSpec("nll", "Negative log-likelihood of the completion", _objective("nll", "Nll"), family="sft"),
         ObjectiveSpec(
-            "dft", "Likelihood weighted by the model's own probability", _objective("dft", "Dft"), family="sft"
+            "dft",
+            "Likelihood weighted by the model's own probability",
+            _objective("dft", "Dft"),
+            family="sft",
         ),
         _preference("dpo", "Direct preference optimization; label_smoothing makes it cDPO", "dpo", "Dpo", DpoConfig),
         _preference("dpo_norm", "DPO on log-ratios per token", "dpo", "DpoNorm", DpoConfig),
@@ -118,15 +121,28 @@ def harness_register_objectives() -> Iterable[ObjectiveSpec]:
 def harness_register_updaters() -> Iterable[UpdaterSpec]:
     return [
         UpdaterSpec(
-            "cpt", "Continued pretraining on raw text, packed", _lazy("cpt", "CptUpdater"), CptConfig, family="sft"
+            "cpt",
+            "Continued pretraining on raw text, packed",
+            _lazy("cpt", "CptUpdater"),
+            CptConfig,
+            family="sft",
+            launchable=True,
         ),
-        UpdaterSpec("sft", "Fine-tuning on accepted completions", _lazy("sft", "SftUpdater"), SftConfig, family="sft"),
+        UpdaterSpec(
+            "sft",
+            "Fine-tuning on accepted completions",
+            _lazy("sft", "SftUpdater"),
+            SftConfig,
+            family="sft",
+            launchable=True,
+        ),
         UpdaterSpec(
             "preference",
             "DPO and its family, on pairs",
             _lazy("preference", "PreferenceUpdater"),
             PreferenceConfig,
             family="preference",
+            launchable=True,
         ),
         UpdaterSpec(
             "unpaired",
@@ -134,6 +150,7 @@ def harness_register_updaters() -> Iterable[UpdaterSpec]:
             _lazy("unpaired", "UnpairedUpdater"),
             UnpairedConfig,
             family="unpaired",
+            launchable=True,
         ),
         UpdaterSpec(
             "group",
@@ -141,6 +158,7 @@ def harness_register_updaters() -> Iterable[UpdaterSpec]:
             _lazy("group", "GroupUpdater"),
             GroupConfig,
             family="group",
+            launchable=True,
         ),
         UpdaterSpec(
             "reward_model",

@@ -5,20 +5,26 @@ With the gradients of a step added up over processes, n processes take the step 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
+def on_cpu() -> bool:
+    """Whether this process computes on the CPU: where there is no GPU, or where the launcher was told so."""
+    return not torch.cuda.is_available() or os.environ.get("ACCELERATE_USE_CPU", "false").lower() == "true"
+
+
 def processes() -> PartialState:
     """This process among its siblings: `process_index`, `num_processes`, `device`."""
-    return PartialState(cpu=not torch.cuda.is_available())
+    return PartialState(cpu=on_cpu())
 
 
 def share(items: Sequence[T]) -> list[tuple[T, bool]]:
@@ -40,6 +46,15 @@ def each_elsewhere(items: Sequence[T], work: Callable[[T], R]) -> list[R]:
         return list(mine.values())
     found = dict(gather_object(list(mine.items())))
     return [found[i] for i in range(len(items))]
+
+
+def agreed(value: T) -> T:
+    """The first process's value, for all: what is decided by it must be decided alike."""
+    if processes().num_processes == 1:
+        return value
+    held = [value]
+    broadcast_object_list(held)
+    return held[0]
 
 
 def summed(values: Mapping[str, float]) -> dict[str, float]:

@@ -31,7 +31,7 @@ from harness_plugins.baselines import step_baseline
 from harness_plugins.configs_training import TrainingConfig
 from harness_plugins.early_stopping import EarlyStopping
 from harness_plugins.packing import Row, TrainingCompletion, TrainingGroup, TrainingStep, split
-from harness_plugins.processes import each_elsewhere, processes, share, summed
+from harness_plugins.processes import each_elsewhere, on_cpu, processes, share, summed
 from harness_plugins.resuming import KEPT, Resuming, take_up
 from harness_plugins.shared_prefix import completion_logps, score_completions
 
@@ -93,6 +93,9 @@ def train(
             model, steps, objective, settings, config=config, batch_of=batch_of, temperature=temperature
         )
         trainer.stopping = stopping
+        if processes().num_processes > 1:
+            engine = trainer.accelerator.distributed_type.value
+            progress.note(f"{processes().num_processes} processes, as {engine}")
         started = time.monotonic()
         with progress.task("update", total=len(steps)) as advance:
             trainer.on_step = advance
@@ -122,6 +125,7 @@ def train(
         "update/tokens": float(tokens),
         "update/packed_tokens": float(packed_tokens),
         "update/packed_tokens_per_second": here / seconds,
+        "update/processes": float(processes().num_processes),
         "update/trainable_parameters": float(sum(p.numel() for p in model.parameters() if p.requires_grad)),
         **(stopping.metrics if stopping is not None else {}),
     }
@@ -145,7 +149,7 @@ def arguments(config: TrainingConfig, *, folder: str, seed: int, save_steps: int
         adam_beta2=config.adam_beta2,
         optim=config.optimizer,
         seed=seed,
-        use_cpu=not torch.cuda.is_available(),
+        use_cpu=on_cpu(),
         bf16=False,
         gradient_checkpointing=False,
         remove_unused_columns=False,
@@ -211,14 +215,14 @@ class StepTrainer(Trainer):
         baseline = step_baseline(self.objective, model, step, self.temperature)
         rows = share(step.rows)
         for place, (row, counts) in enumerate(rows):
-            batch = self.batch_of(model, row, step.totals, self.temperature, baseline=baseline)
-            output = self.objective(batch)
-            loss = output.loss if counts else output.loss * 0.0
-            if self.adaptive is not None and place == 0:
-                loss = loss + orthogonality(model, self.adaptive) / processes().num_processes
             last = place == len(rows) - 1
             self.accelerator.sync_gradients = last  # DeepSpeed steps where it is told that gradients are whole
             with nullcontext() if last else self.accelerator.no_sync(model):
+                batch = self.batch_of(model, row, step.totals, self.temperature, baseline=baseline)
+                output = self.objective(batch)
+                loss = output.loss if counts else output.loss * 0.0
+                if self.adaptive is not None and place == 0:
+                    loss = loss + orthogonality(model, self.adaptive) / processes().num_processes
                 # Engines average gradients over processes, and a step's loss is the sum of its rows' shares.
                 self.accelerator.backward(loss * processes().num_processes)
             sums["update/loss"] += loss.item()
