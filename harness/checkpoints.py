@@ -65,9 +65,9 @@ def open_checkpoint(folder: Path, *, base: str | None = None, kind: CheckpointKi
             where=where,
             remedy="Name the model that it was trained on with --model.",
         )
-    if seal.get("kind", "policy") != kind:
+    if (found := seal.get("kind", "policy")) != kind:
         raise StoreError(
-            f"this is a {seal['kind'].replace('_', ' ')}, not a {kind.replace('_', ' ')}",
+            f"this is a {found.replace('_', ' ')}, not a {kind.replace('_', ' ')}",
             where=where,
             remedy="A reward model is for the judge `reward_model`, a policy for all else.",
         )

@@ -47,7 +47,8 @@ class Candidate:
     @property
     def gain(self) -> float:
         """The estimated gain on the target."""
-        target = next(check for check in self.decision.checks if check.name.startswith("target"))
+        checks = (check for check in self.decision.checks if check.name.startswith("target"))
+        target = next(check for check in checks if check.name.endswith("vs incumbent"))
         return target.estimate or 0.0
 
 
@@ -89,9 +90,10 @@ def compare(
     """Hold `adapters` (folders) against the incumbent that `round` of the run in folder `run` was sampled from, and
     against the run's starting point. `round` is by default the last that has judged samples.
 
-    Items, decoding, seed and margins are the run's; `alpha` replaces the level of its gate. Every candidate is tested
-    at that level: it is not corrected for their number. Raises HarnessError, before anything is sampled, for an
-    adapter that is damaged or of another model, and for a model, generator or suite that is no longer the run's.
+    Items, decoding, seed, margins and the round's rule (`gain` or `hold`) are the run's; `alpha` replaces the level of
+    its gate. Every candidate is tested at that level: it is not corrected for their number. Raises HarnessError, before
+    anything is sampled, for an adapter that is damaged or of another model, and for a model, generator or suite that is
+    no longer the run's.
     """
     registry = registry or load_registry()
     if not adapters:
@@ -117,7 +119,8 @@ def compare(
 
     bench = Evaluations(store, config, suites, registry, replace(context, model=model))
     reports = bench.reports(checkpoints, known=rounds)
-    decisions = [gate(incumbent, reports[c.version], anchor, level) for c in checkpoints]
+    rule = config.stage_of(index).gate
+    decisions = [gate(incumbent, reports[c.version], anchor, level, rule=rule) for c in checkpoints]
     if invalid := next((d for d in decisions if d.outcome == "invalid"), None):
         raise HarnessError(invalid.sentence, where=str(run), remedy="Compare within a run whose evaluations are whole.")
     candidates = tuple(

@@ -30,12 +30,25 @@ def run_identity(config: LoopConfig, suites: Sequence[Suite], model: ModelRef, r
     rounds = [(index, config.stage_of(index).data) for index in range(1, config.rounds + 1)]
     return {
         "config": config.model_copy(update={"stages": stages}).model_dump(mode="json"),
+        "contents": _contents(config, registry),
         "data": {f"round {index}": file_digest(Path(data)) for index, data in rounds if data is not None},
         "model": model.fingerprint,
         "suites": {s.name: suite_identity(s, registry, config.eval) for s in suites},
         "components": {f"{kind} {name}": str(registry.get(kind, name).origin) for kind, name in sorted(named)},
         "harness": importlib.metadata.version(DISTRIBUTION),
     }
+
+
+def _contents(config: LoopConfig, registry: Registry) -> dict[str, str]:
+    """Digests of the files that settings name: another content under the same path would be another run."""
+    found = {}
+    for number, stage in enumerate(config.stages):
+        spec = registry.get("updater", stage.updater).spec
+        if spec.content is not None:
+            found[f"stages.{number}"] = spec.content(registry.config("updater", stage.updater, stage.config))
+    if config.launcher is not None and config.launcher.config_file is not None:
+        found["launcher"] = file_digest(config.launcher.config_file)
+    return {name: digest for name, digest in found.items() if digest}
 
 
 def _relocatable(stage: Stage) -> Stage:

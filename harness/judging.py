@@ -10,7 +10,6 @@ from harness.errors import HarnessError, JudgeFailure, PluginError
 from harness.plugins import Registry
 from harness.protocols import ComparingJudge, Judge, JudgeUse, RunContext, Suite
 from harness.rewards import reward
-from harness.specs import JudgeSpec
 from harness.types import Group, Preference, Score, ScoredGroup, digest
 
 MAX_FAILED = 0.10
@@ -23,11 +22,13 @@ class Bench:
 
     judges: Mapping[str, Judge]
     weights: Mapping[str, float]
+    comparing: Sequence[str] = ()
+    """Those whose comparisons are wanted beside their scores: what is evaluated needs none."""
 
     def score(self, groups: Sequence[Group]) -> list[ScoredGroup]:
         """Every judge on every completion, and the reward from them. Raises JudgeFailure when too many fail."""
         columns = {name: _checked(name, judge, groups) for name, judge in self.judges.items()}
-        compared = [_compared(name, judge, groups) for name, judge in self.judges.items() if self.weights[name] > 0]
+        compared = [_compared(name, self.judges[name], groups) for name in self.comparing]
         scored = []
         for index, group in enumerate(groups):
             by_completion = tuple(zip(*(column[index] for column in columns.values()), strict=True))
@@ -73,7 +74,8 @@ def seat_judges(
         use.name: registry.create("judge", use.name, use.config, context, where=f"suite {suite.name}, judge {use.name}")
         for use in uses
     }
-    return Bench(judges, chosen)
+    comparing = [name for name in judges if purpose == "train" and chosen[name] > 0]
+    return Bench(judges, chosen, comparing)
 
 
 def judges_fingerprint(uses: Sequence[JudgeUse], registry: Registry) -> str:
@@ -86,15 +88,19 @@ def _identity(use: JudgeUse, registry: Registry) -> list[Any]:
     entry = registry.get("judge", use.name)
     settings = registry.config("judge", use.name, use.config)
     known = [use.name, settings.model_dump(mode="json"), use.weight, str(entry.origin)]
-    content = entry.spec.content if isinstance(entry.spec, JudgeSpec) else None
-    return [*known, content(settings)] if content is not None else known
+    return [*known, entry.spec.content(settings)] if entry.spec.content is not None else known
 
 
 def _compared(name: str, judge: Judge, groups: Sequence[Group]) -> list[tuple[Preference, ...]]:
     """What the judge prefers in each group; nothing from one that does not compare."""
     if not isinstance(judge, ComparingJudge):
         return [()] * len(groups)
-    found = [tuple(preferences) for preferences in judge.compare(groups)]
+    try:
+        found = [tuple(preferences) for preferences in judge.compare(groups)]
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise PluginError(f"compare() raised {type(error).__name__}: {error}", where=f"judge {name}") from error
     sizes = [len(group.completions) for group in groups]
     good = len(found) == len(groups) and all(
         isinstance(p, Preference) and p.judge == name and min(p.better, p.worse) >= 0 and max(p.better, p.worse) < size

@@ -14,7 +14,7 @@ from typing import Any
 from harness import assets
 from harness.api import find_suite
 from harness.checkpoints import open_checkpoint
-from harness.config import LoopConfig
+from harness.config import LoopConfig, Stage
 from harness.errors import HarnessError
 from harness.identity import named_objectives
 from harness.loop import derive_seed, read_eval
@@ -66,7 +66,9 @@ class Step:
     figures: Mapping[str, float]
     seed: int
     data_digest: str | None = None
-    """Of the groups, as an adapter's own record has it; those of a run are in the run's digest."""
+    """Of the groups, as an adapter's own record has it, or of the file; what a run sampled is in the run's digest."""
+    from_file: bool = False
+    """Whether the completions are the rows of a file that a stage of a loop named."""
     outcome: str | None = None
     sentence: str = ""
     results: tuple[Result, ...] = ()
@@ -139,8 +141,10 @@ def _round(store: RunStore, index: int, config: LoopConfig) -> Step:
         round=index,
         updater=stage.updater,
         config=stage.config,
-        source=config.generator.name if stage.generator == "policy" else stage.generator,
-        prompts={name or target: count for name, count, _ in config.sources(index)},
+        source=_source(stage, config),
+        data_digest=store.identity.get("data", {}).get(f"round {index}"),
+        from_file=stage.data is not None,
+        prompts={} if stage.data else {name or target: count for name, count, _ in config.sources(index)},
         groups=len(groups),
         completions=sum(len(group.rewards) for group in groups),
         parent=_version(store, standing) if standing else BASE_POLICY,
@@ -151,6 +155,12 @@ def _round(store: RunStore, index: int, config: LoopConfig) -> Step:
         sentence=decision.sentence if decision else "",
         results=_results(store, index, standing) if decided else (),
     )
+
+
+def _source(stage: Stage, config: LoopConfig) -> str:
+    if stage.data is not None:
+        return Path(stage.data).name
+    return config.generator.name if stage.generator == "policy" else stage.generator
 
 
 def _results(store: RunStore, index: int, standing: int) -> tuple[Result, ...]:

@@ -68,6 +68,7 @@ class Loop:
     def round(self, index: int, incumbent: Incumbent, anchor: EvalReport) -> Incumbent:
         stage = self.config.stage_of(index)
         if self.store.entry(index, "commit") is not None:
+            shutil.rmtree(self._scratch(index), ignore_errors=True)  # of a crash between the two
             return self.stored(index) if self.store.incumbent_round(upto=index) == index else incumbent
         self.registry.notify("harness_round_started", run=self.store.folder.name, index=index, stage=stage.updater)
         self.context.progress.note(
@@ -162,7 +163,7 @@ class Loop:
     ) -> AdapterCheckpoint | None:
         """The round's candidate, or None when the update failed by itself and the round is committed as rejected."""
         model = self.context.require_model()
-        scratch = self.store.round_folder(index) / "update.midway"
+        scratch = self._scratch(index)
 
         def make(path: Path) -> Mapping[str, Any]:
             context = replace(self.context, scratch=scratch, score=self._score(index, stage))
@@ -187,10 +188,14 @@ class Loop:
         shutil.rmtree(scratch, ignore_errors=True)
         return checkpoint
 
+    def _scratch(self, index: int) -> Path:
+        return self.store.round_folder(index) / "update.midway"
+
     def _score(self, index: int, stage: Stage) -> Callable[[AdapterCheckpoint | None], float]:
         """Mean reward on the target's training prompts that come last in the order that all rounds draw from."""
         target = self.suites[0]
-        used = sum(self.config.stage_of(i).prompts for i in range(1, self.config.rounds + 1))
+        drawn = [source for i in range(1, self.config.rounds + 1) for source in self.config.sources(i)]
+        used = sum(count for name, count, _ in drawn if name is None)
         spare = min(VALIDATION_PROMPTS, len(target.train) - used)
 
         def score(checkpoint: AdapterCheckpoint | None) -> float:
@@ -204,7 +209,14 @@ class Loop:
             prompts = train_batch(target, self.config.seed, len(target.train) - spare, spare)
             groups = draw_groups(self.sampler.at(checkpoint), prompts, n=1, sampling=sampling, seed=self.config.seed)
             bench = seat_judges(target, "train", self.registry, self.context, weights=stage.reward_weights)
-            return reward_figures(bench.score(groups)).get("reward/mean", 0.0)
+            mean = reward_figures(bench.score(groups)).get("reward/mean")
+            if mean is None:
+                raise HarnessError(
+                    f"none of {len(groups)} answers is scored, so there is nothing to stop early by",
+                    where=f"round {index}",
+                    remedy="Look at the judges, or watch the loss.",
+                )
+            return mean
 
         return score
 

@@ -110,6 +110,8 @@ def _material(step: Step) -> str:
     source = "gold answers" if step.source == "reference" else f"completions by the generator `{step.source}`"
     if step.round is None:
         source = f"groups of `{step.source}`"
+    elif step.from_file:
+        source = f"the rows of the file `{step.source}`"
     prompts = f" Prompts: {drawn}." if drawn else ""
     prompts += f" Digest of the data: `{step.data_digest}`." if step.data_digest else ""
     return (

@@ -37,6 +37,8 @@ class ComponentSpec(Generic[C]):
     summary: str
     create: Callable[[Any, RunContext], C]
     config: type[Config] = NoConfig
+    content: Callable[[Any], str] | None = None
+    """Digest of the files that its settings name, "" where they name none: part of what a run is."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,6 @@ class JudgeSpec(ComponentSpec[Judge]):
 
     kind: ClassVar[str] = "judge"
     deterministic: bool = False
-    content: Callable[[Any], str] | None = None
-    """Digest of the files that its settings name, where they name any: part of what a verdict depends on."""
 
 
 Family = Literal["sft", "preference", "unpaired", "group", "reward"]

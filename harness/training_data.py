@@ -26,6 +26,14 @@ KEYS = {"id", "tools", "prompt", "chosen", "rejected", "completion", "label", "m
 """Others are refused: a misspelt `label` would turn a bad answer into a good one."""
 
 
+SHAPES = (
+    [{"prompt", "chosen", "rejected"}],
+    [{"prompt", "completion"}, {"prompt", "completion", "label"}],
+    [{"messages"}],
+)
+"""Which keys make a row: one that is read by nothing would mean something else to whoever wrote it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of a file: a prompt, and completions with what they are worth."""
@@ -133,6 +141,13 @@ def _row(line: str, *, where: str) -> Row:
         raise ConfigError("not a JSON object", where=where, remedy=f"Write one of {FORMATS}.")
     if unknown := sorted(set(values) - KEYS):
         raise ConfigError(f"unknown key {unknown[0]!r}", where=where, remedy=did_you_mean(unknown[0], sorted(KEYS)))
+    if "text" not in values and not any(set(values) - {"id", "tools"} in shapes for shapes in SHAPES):
+        given = ", ".join(sorted(set(values) - {"id", "tools"})) or "nothing"
+        raise ConfigError(f"it holds {given}, which do not make a row", where=where, remedy=f"Write one of {FORMATS}.")
+    try:
+        canonical_json(values).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"half of a character ({error.reason})", where=where, remedy="Mend the text.") from None
     if "text" in values:
         return _document(values, where)
     if "messages" in values:

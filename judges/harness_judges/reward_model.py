@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import assets, chat
-from harness.checkpoints import open_checkpoint, weights_digest
+from harness.checkpoints import open_checkpoint
 from harness.errors import AssetError, ConfigError
 from harness.protocols import ModelRef, RunContext
-from harness.types import Group, Score
+from harness.store import artifact_digest
+from harness.types import Completion, Group, Score
 from harness_judges.settings import RewardModelConfig
 
 if TYPE_CHECKING:
@@ -34,18 +35,23 @@ class RewardModelJudge:
 
     def score(self, groups: Sequence[Group]) -> list[tuple[Score, ...]]:
         ids = [
-            [*chat.render(self.tokenizer, group.prompt), *chat.encode_completion(self.tokenizer, completion.text)]
+            [*chat.render(self.tokenizer, group.prompt), *self._answer(completion)]
             for group in groups
             for completion in group.completions
         ]
         rewards = iter(self._rewards(ids))
         return [tuple(self._score(next(rewards)) for _ in group.completions) for group in groups]
 
+    def _answer(self, completion: Completion) -> list[int]:
+        """One that was cut off has no end, as in training."""
+        ids = chat.encode_completion(self.tokenizer, completion.text)
+        return ids[:-1] if completion.finish_reason == "length" else ids
+
     def _score(self, reward: float) -> Score:
-        value = 1 / (1 + math.exp(-reward)) if math.isfinite(reward) else None
-        if value is None:
+        if not math.isfinite(reward):
             return Score.failed(NAME, f"the model gave {reward}")
-        return Score(NAME, value, explanation=f"reward {reward:.4f}")
+        # The sigmoid, in the form that cannot overflow.
+        return Score(NAME, 0.5 * (1 + math.tanh(reward / 2)), explanation=f"reward {reward:.4f}")
 
     def _rewards(self, ids: Sequence[Sequence[int]]) -> list[float]:
         import torch
@@ -91,7 +97,7 @@ def base_of(config: RewardModelConfig, context: RunContext) -> ModelRef | None:
 def load(config: RewardModelConfig, base: ModelRef | None) -> Any:
     """The model, ready to compute. Raises AssetError or StoreError when it cannot be loaded or has no head."""
     import torch
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModelForSequenceClassification
 
     if base is not None:
         open_checkpoint(config.path, base=base.fingerprint, kind="reward_model")
@@ -99,8 +105,11 @@ def load(config: RewardModelConfig, base: ModelRef | None) -> Any:
     folder = base.path if base else config.path
     options: dict[str, Any] = {"num_labels": 1} if base else {}
     try:
+        settings = AutoConfig.from_pretrained(folder, local_files_only=True)
+        if getattr(settings.get_text_config(), "attn_logit_softcapping", None):
+            options["attn_implementation"] = "eager"  # the others leave the cap out
         model = AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype=getattr(torch, config.dtype), local_files_only=True, **options
+            folder, dtype=getattr(torch, config.dtype), local_files_only=True, use_safetensors=True, **options
         )
     except (OSError, ValueError) as error:
         raise AssetError(f"it cannot be loaded ({str(error).splitlines()[0]})", where=str(folder)) from error
@@ -117,7 +126,14 @@ def load(config: RewardModelConfig, base: ModelRef | None) -> Any:
     inner = model.get_base_model() if base is not None else model
     # No sequence is padded, and a token that serves as padding may end an answer: it must be read.
     inner.config.pad_token_id = -1
+    _in_float32(getattr(inner, "score", None))
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def _in_float32(head: Any) -> None:
+    """Rewards of siblings differ by little, and in bf16 many of them would be equal."""
+    if head is not None:
+        head.float().register_forward_pre_hook(lambda module, inputs: (inputs[0].float(),))
 
 
 def _require_head(path: Path) -> None:
@@ -134,5 +150,5 @@ def _require_head(path: Path) -> None:
 
 
 def content(config: RewardModelConfig) -> str:
-    """Digest of the weights at `path`."""
-    return weights_digest(config.path)
+    """Digest of all that is at `path`: a classifier's config and tokenizer count as its weights do."""
+    return artifact_digest(config.path)

@@ -24,8 +24,22 @@ def adalora_config(model: Any) -> AdaLoraConfig | None:
     return config if isinstance(config, AdaLoraConfig) else None
 
 
-def plan_ranks(model: Any, config: AdaLoraConfig, steps: int) -> None:
-    """Tell the allocator how many optimizer steps there are. Raises ConfigError when its phases do not fit."""
+def allocates(config: AdaLoraConfig) -> bool:
+    """Whether ranks are still to be allocated: an adapter that goes on keeps those that it was left."""
+    return not config.rank_pattern
+
+
+def plan_ranks(model: Any, config: AdaLoraConfig, steps: int, *, stops_early: bool) -> None:
+    """Tell the allocator how many optimizer steps there are. Raises ConfigError when its phases do not fit, or when
+    training may stop before they are through."""
+    if not allocates(config):
+        return
+    if stops_early:
+        raise ConfigError(
+            "AdaLoRA plans its ranks over all steps, so it cannot stop early",
+            where="early_stopping",
+            remedy="Set early_stopping to none.",
+        )
     if config.total_step not in (PLANNED_LATER, steps):
         raise ConfigError(
             f"total_step = {config.total_step} and the update has {steps} steps",

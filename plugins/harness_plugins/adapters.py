@@ -102,6 +102,8 @@ def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
             choose_weights(base, settings)
         return base
     try:
+        if trainable and (config := peft.PeftConfig.from_pretrained(str(folder))).is_prompt_learning:
+            return _go_on_with_tokens(base, config, folder)
         return peft.PeftModel.from_pretrained(base, folder, is_trainable=trainable, local_files_only=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[0]
@@ -110,6 +112,20 @@ def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
             where=str(folder),
             remedy="Give a PEFT adapter folder with safetensors.",
         ) from error
+
+
+def _go_on_with_tokens(base: Any, config: Any, folder: Path) -> Any:
+    """PEFT loads virtual tokens for computing only. Raises ConfigError where an encoder made them: it is not kept."""
+    if isinstance(config, peft.PromptEncoderConfig) or getattr(config, "prefix_projection", False):
+        raise ConfigError(
+            f"{config.peft_type.value} keeps the tokens that its encoder made and not the encoder, so it cannot go on",
+            where=str(folder),
+            remedy="Start anew from the base, or choose PROMPT_TUNING or PREFIX_TUNING without projection.",
+        )
+    config.inference_mode = False
+    model = peft.get_peft_model(base, config)
+    peft.set_peft_model_state_dict(model, peft.load_peft_weights(str(folder), device="cpu"))
+    return model
 
 
 def start_adapter(

@@ -46,8 +46,8 @@ class TrainingConfig(Config):
     """`nf4` holds the frozen base in 4 bits (QLoRA): NormalFloat, double quantization, computing in `dtype`."""
     gradient_checkpointing: bool = False
     """Recompute each layer in the backward pass instead of holding its activations: less memory, a third more time."""
-    optimizer: Literal["adamw_torch", "adamw_8bit", "paged_adamw_8bit", "adafactor"] = "adamw_torch"
-    """By the names of `transformers.TrainingArguments.optim`; the 8-bit ones are those of bitsandbytes."""
+    optimizer: Literal["adamw", "adamw_8bit", "adafactor"] = "adamw"
+    """`adamw_8bit` (bitsandbytes) and `adafactor` hold less beside the weights, which counts in full fine-tuning."""
     exploding_grad_norm: NonNegativeFloat = 10_000.0
     """A gradient of a larger norm, before clipping, stops the update; 0 lets any pass."""
     early_stopping: Literal["none", "loss", "suite"] = "none"
@@ -85,7 +85,8 @@ class CptConfig(TrainingConfig):
     objective_config: dict[str, Any] = Field(default_factory=dict)
     learning_rate: PositiveFloat = 2e-4
     block_size: PositiveInt = 1024
-    """Tokens that a document is cut into, and see each other. Longer blocks learn longer dependencies."""
+    """Tokens that a document is cut into, and see each other; at most the model's context. Longer blocks learn longer
+    dependencies."""
     tokens_per_step: PositiveInt = 8192
     """Tokens per optimizer step, at least one block."""
     min_reward: float = Field(default=1.0, ge=0, le=1)
@@ -172,6 +173,13 @@ class RewardModelConfig(TrainingConfig):
     """A pair's rewards differ by at least this, or the judges' mean strength is this."""
     groups_per_step: PositiveInt = 8
     """Prompts per optimizer step."""
+
+
+def reference_content(config: Any) -> str:
+    """Version of the snapshot that an updater's settings name, "" where they name none."""
+    from harness.checkpoints import open_checkpoint
+
+    return open_checkpoint(config.reference_adapter).version if config.reference_adapter is not None else ""
 
 
 def _threshold(value: Any) -> float | str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from random import Random
 
 from harness.errors import ConfigError, UpdateError
@@ -28,7 +29,8 @@ class CptUpdater(AdapterUpdater):
             for completion, reward in zip(scored.group.completions, scored.rewards, strict=True):
                 unscored += reward is None
                 if reward is not None and reward >= self.config.min_reward and completion.token_ids:
-                    documents.append((*scored.group.prompt_token_ids, *completion.token_ids))
+                    ids = (*scored.group.prompt_token_ids, *completion.token_ids)
+                    documents.append((f"{len(documents)} {scored.group.prompt.id}", ids))
                 elif reward is not None:
                     below += 1
         if not documents:
@@ -38,7 +40,8 @@ class CptUpdater(AdapterUpdater):
                 where="cpt",
                 remedy="Lower min_reward, or look at the judges' verdicts.",
             )
-        blocks = tuple(block for ids in documents for block in cut(ids, self.config.block_size))
+        size = min(self.config.block_size, self.context_length())
+        blocks = tuple(replace(block, origin=name) for name, ids in documents for block in cut(ids, size))
         first = blocks[0]
         return Selection(
             blocks,
@@ -50,6 +53,13 @@ class CptUpdater(AdapterUpdater):
             },
             first.prompt_token_ids + first.completions[0].token_ids,
         )
+
+    def context_length(self) -> int:
+        """Of the model, in tokens that a block may have learnt: longer ones would be left out whole."""
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(self.context.require_model().path, local_files_only=True)
+        return int(getattr(config.get_text_config(), "max_position_embeddings", self.config.block_size))
 
     def batches(self, groups: Sequence[TrainingGroup], random_order: Random) -> Iterator[Sequence[TrainingGroup]]:
         """Blocks in a random order, as many a step as hold `tokens_per_step` tokens."""

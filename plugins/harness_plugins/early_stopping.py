@@ -38,6 +38,11 @@ class EarlyStopping:
         self.values.append((step, self.measure(model, step)))
         if self.best[0] == step:
             self.weights = {name: p.detach().cpu().clone() for name, p in _trained(model)}
+        return self.exhausted
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether `patience` measurements have passed since the best."""
         taken = [place for place, _ in self.values]
         return len(taken) - 1 - taken.index(self.best[0]) >= self.patience
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
+from harness.errors import ConfigError
 from harness.models import check_model_folder, copy_tokenizer
 from harness.protocols import ModelRef, RunContext
 from harness.specs import Config, NoConfig
@@ -38,5 +39,16 @@ class AdapterExporter:
         self._model: ModelRef = context.require_model()
 
     def export(self, checkpoint: AdapterCheckpoint, out: Path) -> None:
+        """Raises ConfigError for what PEFT could not put on the model as others load it."""
+        from harness_plugins.weights import saved_settings, trains_weights
+
+        settings = saved_settings(checkpoint.path)
+        if trains_weights(settings) or checkpoint.quantization:
+            how = f"trained on a base in {checkpoint.quantization}" if checkpoint.quantization else "no PEFT adapter"
+            raise ConfigError(
+                f"this {settings['peft_type']} checkpoint is {how}, so PEFT would make another policy of it",
+                where="--format adapter",
+                remedy="Export it with --format merged.",
+            )
         shutil.copytree(checkpoint.path, out, dirs_exist_ok=True)
         copy_tokenizer(self._model.path, out)

@@ -40,8 +40,7 @@ def fit(
         groups, too_long = fitting_groups(model, selection)
         known = updater.prepare(model, groups, how)
         steps, validation = plan(updater, known, selection, how, seed=seed)
-        # Only what is trained: a few million numbers, against hours of evaluating a candidate that is its parent.
-        before = [parameter.detach().clone() for parameter in trainable(model)]
+        before = trained_digest(model)
         trained = train(
             model,
             steps,
@@ -51,16 +50,17 @@ def fit(
             temperature=selection.temperature,
             seed=seed,
             progress=context.progress,
-            midway=midway(updater, steps, parent, seed),
+            midway=midway(updater, selection, parent, seed),
             stopping=early_stopping(updater, validation, selection, parent),
         )
-        if trained.gathered is not None:
-            del model
-            model = updater.open(parent=parent, seed=seed)
-            put_in(model, trained.gathered)
         if not processes().is_main_process:
             return Update(AdapterCheckpoint(out, "", ""), trained.metrics)  # the first process has it
-        if all(torch.equal(old, new) for old, new in zip(before, trainable(model), strict=True)):
+        if trained.gathered is not None:
+            del model
+            release()
+            model = updater.open(parent=parent, seed=seed)
+            put_in(model, trained.gathered)
+        if trained_digest(model) == before:  # hours of evaluating a candidate that is its parent
             raise UpdateError(
                 "no weight has changed",
                 where="update",
@@ -141,16 +141,30 @@ def plan(
     return steps, validation
 
 
-def midway(
-    updater: AdapterUpdater, steps: Sequence[TrainingStep], parent: AdapterCheckpoint | None, seed: int
-) -> Midway | None:
-    """Where checkpoints of this update are kept, None where the caller gives no place."""
-    folder = updater.context.scratch
-    if folder is None or not updater.config.save_steps:
+def midway(updater: AdapterUpdater, selection: Selection, parent: AdapterCheckpoint | None, seed: int) -> Midway | None:
+    """Where checkpoints of this update are kept, None where the caller gives no place.
+
+    The plan is all that an update is made from. What is computed from it (log-probs of a reference) stays out: on
+    another machine its last bits differ.
+    """
+    context = updater.context
+    if context.scratch is None or not updater.config.save_steps:
         return None
-    folder.mkdir(parents=True, exist_ok=True)
-    made_from = [updater.config, sorted(updater.context.adapter.items()), parent and parent.version, seed, steps]
-    return Midway(folder, hashlib.sha256(repr(made_from).encode()).hexdigest())
+    context.scratch.mkdir(parents=True, exist_ok=True)
+    made_from = [
+        context.require_model().fingerprint,
+        type(updater).__name__,
+        type(updater.objective).__name__,
+        updater.config,
+        sorted(context.adapter.items()),
+        parent and parent.version,
+        seed,
+        processes().num_processes,
+    ]
+    hasher = hashlib.sha256(repr(made_from).encode())
+    for group in selection.groups:
+        hasher.update(repr(group).encode())
+    return Midway(context.scratch, hasher.hexdigest())
 
 
 def early_stopping(
@@ -202,6 +216,14 @@ def put_in(model: Any, gathered: Mapping[str, torch.Tensor]) -> None:
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and gathered:
             parameter.copy_(gathered[name])
+
+
+def trained_digest(model: Any) -> str:
+    """sha256 (hex) of the weights that are trained."""
+    hasher = hashlib.sha256()
+    for parameter in trainable(model):
+        hasher.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return hasher.hexdigest()
 
 
 def trainable(model: torch.nn.Module) -> Iterator[torch.nn.Parameter]:

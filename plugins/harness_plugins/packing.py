@@ -42,6 +42,8 @@ class TrainingGroup:
     pairs: tuple[tuple[int, int], ...] = ()
     mismatched: tuple[TrainingCompletion, ...] = ()
     """Completions of another prompt, to be computed under this one."""
+    origin: str = ""
+    """What the group is a part of, where that is not its prompt: blocks of one document are not independent."""
 
     def __post_init__(self) -> None:
         if not self.prompt_token_ids:
@@ -150,13 +152,14 @@ def shuffled_batches(items: Sequence[T], size: int, random_order: random.Random)
 
 
 def hold_out(groups: Sequence[TrainingGroup], share: float) -> tuple[list[TrainingGroup], list[TrainingGroup]]:
-    """(training, held out): `share` of the prompts, at least one, by the digest of their tokens. Whatever else is
-    trained on, a prompt falls on the same side of most splits, and groups of one prompt never part."""
-    prompts = sorted({group.prompt_token_ids for group in groups}, key=lambda ids: sha256(repr(ids).encode()).digest())
-    held = set(prompts[: max(1, round(share * len(prompts)))])
+    """(training, held out): `share` of the prompts or documents, at least one, by a digest of each. Whatever else is
+    trained on, one falls on the same side of most splits, and its groups never part."""
+    keys = [group.origin or repr(group.prompt_token_ids) for group in groups]
+    distinct = sorted(set(keys), key=lambda key: sha256(key.encode()).digest())
+    held = set(distinct[: max(1, round(share * len(distinct)))])
     return (
-        [group for group in groups if group.prompt_token_ids not in held],
-        [group for group in groups if group.prompt_token_ids in held],
+        [group for group, key in zip(groups, keys, strict=True) if key not in held],
+        [group for group, key in zip(groups, keys, strict=True) if key in held],
     )
 
 

@@ -35,6 +35,7 @@ from harness_plugins.configs_training import (
     RewardModelConfig,
     SftConfig,
     UnpairedConfig,
+    reference_content,
 )
 from harness_plugins.exporters import AdapterExporter, MergedConfig, MergedExporter
 from harness_plugins.trl.configs import TrlDpoConfig, TrlGrpoConfig, TrlKtoConfig, TrlRewardConfig, TrlSftConfig
@@ -141,6 +142,7 @@ def harness_register_updaters() -> Iterable[UpdaterSpec]:
             "DPO and its family, on pairs",
             _lazy("preference", "PreferenceUpdater"),
             PreferenceConfig,
+            content=reference_content,
             family="preference",
             launchable=True,
         ),
@@ -149,6 +151,7 @@ def harness_register_updaters() -> Iterable[UpdaterSpec]:
             "KTO and its family, on single verdicts",
             _lazy("unpaired", "UnpairedUpdater"),
             UnpairedConfig,
+            content=reference_content,
             family="unpaired",
             launchable=True,
         ),
@@ -157,6 +160,7 @@ def harness_register_updaters() -> Iterable[UpdaterSpec]:
             "Group-relative reinforcement learning",
             _lazy("group", "GroupUpdater"),
             GroupConfig,
+            content=reference_content,
             family="group",
             launchable=True,
         ),

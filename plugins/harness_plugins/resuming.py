@@ -11,10 +11,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peft import AdaLoraConfig, PromptEncoderConfig
 from transformers import TrainerCallback
 
 from harness.durable import fsync_tree, write_text
-from harness_plugins.processes import processes
+from harness_plugins.processes import agreed, processes
 
 if TYPE_CHECKING:
     from harness_plugins.training import StepTrainer
@@ -33,6 +34,7 @@ class Resuming(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        processes().wait_for_everyone()  # each has written its random state
         if processes().is_main_process:
             if self.trainer.stopping is not None:
                 self.trainer.stopping.save(folder)
@@ -42,21 +44,35 @@ class Resuming(TrainerCallback):
         processes().wait_for_everyone()
 
 
+def why_not_resumable(model: Any) -> str:
+    """Why a checkpoint of this adapter would not hold all that training needs, "" if it would."""
+    config = getattr(model, "peft_config", {}).get("default")
+    if isinstance(config, AdaLoraConfig):
+        return "the importance of AdaLoRA's ranks is in none"
+    if isinstance(config, PromptEncoderConfig) or getattr(config, "prefix_projection", False):
+        return "they would hold what the prompt encoder gives and not the encoder"
+    return ""
+
+
 def take_up(trainer: StepTrainer, scratch: Path, plan: str) -> Path | None:
     """The newest whole checkpoint of this plan in `scratch`, None if there is none. All others are removed."""
-    state = processes()
+    newest = agreed(_newest(scratch, plan) if processes().is_main_process else None)
+    if newest is None:
+        return None
+    folder = scratch / newest
+    for name, values in json.loads((folder / MARK).read_text())["history"].items():
+        trainer.history[name] = values
+    if trainer.stopping is not None:
+        trainer.stopping.restore(folder)
+    return folder
+
+
+def _newest(scratch: Path, plan: str) -> str | None:
     found = []
     for folder in sorted(scratch.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2])):
         mark = folder / MARK
         if mark.is_file() and json.loads(mark.read_text())["plan"] == plan:
-            found.append(folder)
-        elif state.is_main_process:
+            found.append(folder.name)
+        else:
             shutil.rmtree(folder)
-    state.wait_for_everyone()
-    if not found:
-        return None
-    for name, values in json.loads((found[-1] / MARK).read_text())["history"].items():
-        trainer.history[name] = values
-    if trainer.stopping is not None:
-        trainer.stopping.restore(found[-1])
-    return found[-1]
+    return found[-1] if found else None

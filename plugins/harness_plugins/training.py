@@ -8,6 +8,7 @@ are those of the Trainer.
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 import time
 from collections import defaultdict
@@ -23,18 +24,19 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from harness.errors import HarnessError, UpdateError
+from harness.errors import ConfigError, HarnessError, UpdateError
 from harness.protocols import Objective, Progress, SequenceBatch, StepTotals
-from harness_plugins.adalora import adalora_config, allocate_ranks, orthogonality, plan_ranks
+from harness_plugins.adalora import adalora_config, allocate_ranks, allocates, orthogonality, plan_ranks
 from harness_plugins.adapters import quiet, train_mode
 from harness_plugins.baselines import step_baseline
 from harness_plugins.configs_training import TrainingConfig
 from harness_plugins.early_stopping import EarlyStopping
 from harness_plugins.packing import Row, TrainingCompletion, TrainingGroup, TrainingStep, split
 from harness_plugins.processes import each_elsewhere, on_cpu, processes, share, summed
-from harness_plugins.resuming import KEPT, Resuming, take_up
+from harness_plugins.resuming import KEPT, Resuming, take_up, why_not_resumable
 from harness_plugins.shared_prefix import completion_logps, score_completions
 
+OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_8bit", "adafactor": "adafactor"}
 SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
@@ -83,8 +85,10 @@ def train(
         raise HarnessError("there is no completion token to train on", remedy="Check the rewards that select them.")
     adaptive = adalora_config(model)
     if adaptive is not None:
-        plan_ranks(model, adaptive, len(steps))
-        midway = None  # the importance of each rank is the allocator's own and is in no checkpoint
+        plan_ranks(model, adaptive, len(steps), stops_early=stopping is not None)
+    if midway is not None and (reason := why_not_resumable(model)):
+        progress.note(f"no checkpoints are kept on the way, because {reason}")
+        midway = None
     with ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory()) if midway is None else str(midway.folder)
         stack.enter_context(quiet())
@@ -109,7 +113,9 @@ def train(
                 advance(done)
             elif stopping is not None:
                 stopping.look(model, 0)
-            trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+            had_stopped = resumed is not None and stopping is not None and stopping.exhausted
+            if not had_stopped:
+                trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
         seconds = time.monotonic() - started
         if stopping is not None:
             stopping.put_back_best(model)
@@ -147,7 +153,7 @@ def arguments(config: TrainingConfig, *, folder: str, seed: int, save_steps: int
         weight_decay=config.weight_decay,
         adam_beta1=config.adam_beta1,
         adam_beta2=config.adam_beta2,
-        optim=config.optimizer,
+        optim=OPTIMIZERS[config.optimizer],
         seed=seed,
         use_cpu=on_cpu(),
         bf16=False,
@@ -180,6 +186,13 @@ class StepTrainer(Trainer):
         batch_of: BatchOf,
         temperature: float,
     ) -> None:
+        sharded = os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3"
+        if sharded and os.environ.get("ACCELERATE_USE_DEEPSPEED", "false") == "true":
+            raise ConfigError(
+                "DeepSpeed's stage 3 parts weights between processes, and they are not put together again here",
+                where="launcher",
+                remedy="Take stage 2, or FSDP.",
+            )
         if args.n_gpu > 1:
             raise HarnessError(
                 f"{args.n_gpu} GPUs are visible to one process",
@@ -195,6 +208,7 @@ class StepTrainer(Trainer):
         self.temperature = temperature
         self.stopping: EarlyStopping | None = None
         self.adaptive = adalora_config(model)
+        self.allocates = self.adaptive is not None and allocates(self.adaptive)
         self.on_step: Callable[..., None] = lambda amount=1, **figures: None
         self.history: dict[str, list[float]] = defaultdict(list)
         self.packed_tokens = 0
@@ -273,7 +287,7 @@ class _AfterStep(TrainerCallback):
         self.trainer = trainer
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.trainer.adaptive is not None:
+        if self.trainer.allocates:
             allocate_ranks(self.trainer.model, state.global_step + 1)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -32,13 +32,7 @@ class UnpairedUpdater(AdapterUpdater):
                 where="unpaired",
                 remedy="Look at the judges' verdicts, or set desirable to a number.",
             )
-        if self.needs_mismatched and len({group.prompt_token_ids for group in labelled.groups}) < 2:
-            raise UpdateError(
-                f"the objective {self.config.objective} compares completions with those of other prompts, and there is "
-                "one prompt",
-                where="unpaired",
-                remedy="Sample more prompts, or use apo_zero_unpaired.",
-            )
+        self.require_others(labelled.groups)
         first = labelled.groups[0]
         return Selection(
             labelled.groups,
@@ -53,9 +47,19 @@ class UnpairedUpdater(AdapterUpdater):
             first.prompt_token_ids + first.completions[0].token_ids,
         )
 
+    def require_others(self, groups: Sequence[TrainingGroup]) -> None:
+        if self.needs_mismatched and len({group.prompt_token_ids for group in groups}) < 2:
+            raise UpdateError(
+                f"the objective {self.config.objective} compares completions with those of other prompts, and there is "
+                "one prompt",
+                where="unpaired",
+                remedy="Sample more prompts, or use apo_zero_unpaired.",
+            )
+
     def prepare(self, model: Any, groups: Sequence[TrainingGroup], how: Pass) -> list[TrainingGroup]:
         from harness_plugins.reference import with_reference
 
+        self.require_others(groups)
         others = mismatch(groups) if self.needs_mismatched else []
         known = with_reference(model, [*groups, *others], self.config.reference, self.config, self.context, how)
         if not others:

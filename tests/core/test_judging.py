@@ -125,9 +125,9 @@ class Comparing(Fixed):
 
 
 def test_a_judge_that_compares_hands_out_its_comparisons() -> None:
-    scored = Bench({"j": Comparing(scores(j=0.5) * 3)}, {"j": 1.0}).score([group("a", "b", "c")])
+    scored = Bench({"j": Comparing(scores(j=0.5) * 3)}, {"j": 1.0}, ["j"]).score([group("a", "b", "c")])
     assert scored[0].preferences == (Preference("j", 0, 1, 0.5), Preference("j", 1, 2, 0.5))
-    assert Bench({"j": Fixed(scores(j=0.5))}, {"j": 1.0}).score([group("a")])[0].preferences == ()
+    assert Bench({"j": Fixed(scores(j=0.5))}, {"j": 1.0}, ["j"]).score([group("a")])[0].preferences == ()
 
 
 @pytest.mark.parametrize(
@@ -139,4 +139,4 @@ def test_comparisons_that_break_the_contract_stop_the_round(wrong: list[object])
             return wrong
 
     with pytest.raises(PluginError, match="compare"):
-        Bench({"j": Wrong(scores(j=0.5) * 2)}, {"j": 1.0}).score([group("a", "b")])
+        Bench({"j": Wrong(scores(j=0.5) * 2)}, {"j": 1.0}, ["j"]).score([group("a", "b")])

@@ -24,16 +24,12 @@ LARGER = "larger"
 """A model that is not the small one; the tests name a tiny one in its place."""
 
 REGISTRY = load_registry()
-WITHOUT_CPT = pytest.mark.skipif("cpt" not in REGISTRY.names("updater"), reason="there is no updater cpt yet")
-WITHOUT_4_BITS = pytest.mark.skipif(
-    "quantization" not in REGISTRY.get("updater", "sft").spec.config.model_fields, reason="no quantization yet"
-)
 
 
-def case(name: str, stages: str, *kinds: str, marks: Any = (), **settings: Any) -> Any:
+def case(name: str, stages: str, *kinds: str, **settings: Any) -> Any:
     """`kinds` with a `+` have a file. `stages`: updater or updater:objective, and `@` where it reads a file."""
     data = {kind.rstrip("+"): f"{kind[:-1]}.jsonl" if kind.endswith("+") else None for kind in kinds}
-    return pytest.param({"goal": "chat", **settings, "data": data}, stages, id=name, marks=marks)
+    return pytest.param({"goal": "chat", **settings, "data": data}, stages, id=name)
 
 
 CASES = [
@@ -54,13 +50,12 @@ CASES = [
          goal="tool-calls"),
     case("GPU", "sft group:dapo", "demos", goal="json", hardware="gpu", model=LARGER),
     case("cluster", "sft group:dapo", "demos", goal="json", hardware="cluster", model=LARGER),
-    case("text", "cpt@ sft preference:dpo", "text+", goal="domain", marks=WITHOUT_CPT),
+    case("text", "cpt@ sft preference:dpo", "text+", goal="domain"),
     case("text, demonstrations, pairs", "cpt@ sft@ preference:robust_dpo@", "text+", "demos+", "pairs+", goal="domain",
-         noisy=True, marks=WITHOUT_CPT),
-    case("small GPU", "sft preference:dpo", "demos", hardware="gpu-small", marks=WITHOUT_4_BITS),
-    case("larger model on a CPU", "sft group:dapo", "demos", goal="json", model=LARGER, marks=WITHOUT_4_BITS),
-    case("text on a small GPU", "cpt@ sft preference:dpo", "text+", goal="domain", hardware="gpu-small",
-         marks=[WITHOUT_CPT, WITHOUT_4_BITS]),
+         noisy=True),
+    case("small GPU", "sft preference:dpo", "demos", hardware="gpu-small"),
+    case("larger model on a CPU", "sft group:dapo", "demos", goal="json", model=LARGER),
+    case("text on a small GPU", "cpt@ sft preference:dpo", "text+", goal="domain", hardware="gpu-small"),
 ]  # fmt: skip
 
 

@@ -50,6 +50,22 @@ def test_every_kind_trains_loads_serves_and_merges(kind: Kind, context: RunConte
         assert "cannot be merged" in outcome.refused
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_kind_goes_on_from_its_own_parent(kind: Kind, context: RunContext, tmp_path: Path) -> None:
+    """With another number of steps than before; only what keeps no encoder refuses."""
+    context = dataclasses.replace(context, adapter=dict(kind.settings))
+    settings = {"dtype": "float32", "quantization": kind.quantization, "learning_rate": kind.learning_rate}
+    first = SftUpdater(SftConfig(epochs=4, **settings), context).update(GROUPS, parent=None, out=tmp_path / "a", seed=0)
+    again = SftUpdater(SftConfig(epochs=5, **settings), context)
+    if kind.name == "p-tuning":
+        with pytest.raises(ConfigError, match="keeps the tokens that its encoder made"):
+            again.update(GROUPS, parent=first.checkpoint, out=tmp_path / "b", seed=0)
+        return
+    second = again.update(GROUPS, parent=first.checkpoint, out=tmp_path / "b", seed=0)
+    assert second.metrics["update/first_loss"] == pytest.approx(first.metrics["update/last_loss"], rel=0.1)
+    assert second.metrics["update/last_loss"] < second.metrics["update/first_loss"]
+
+
 def test_ranks_are_allocated_by_adalora(context: RunContext, tmp_path: Path) -> None:
     """From 6 ranks a layer to a budget of 3, by PEFT's own count of what is left; without its calls 6 would stay."""
     settings = {
@@ -81,6 +97,7 @@ def test_ranks_are_allocated_by_adalora(context: RunContext, tmp_path: Path) -> 
         ({"peft_type": "FULL", "r": 3}, {}, "FULL has no field 'r'"),
         ({"peft_type": "FULL"}, {"quantization": "nf4"}, "FULL trains the weights that quantization = 'nf4' freezes"),
         ({"peft_type": "FUL"}, {}, "'FUL' is unknown"),
+        ({"peft_type": "ADALORA", "target_modules": ["q_proj"]}, {"early_stopping": "loss"}, "cannot stop early"),
         ({"peft_type": "ADALORA", "tinit": 9, "target_modules": ["q_proj"]}, {"epochs": 1}, "to allocate ranks in"),
     ],
 )

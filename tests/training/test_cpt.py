@@ -18,6 +18,7 @@ from harness.protocols import ModelRef, RunContext
 from harness.training_data import file_groups
 from harness_plugins.configs_training import CptConfig
 from harness_plugins.cpt import CptUpdater, cut
+from harness_plugins.packing import hold_out
 
 ADAPTER = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": "all-linear"}
 TEXTS = ["the cat sat on the mat. " * 9, "a dog.", "the cat ate the dog on the mat. " * 5]
@@ -98,3 +99,24 @@ def test_bad_texts_are_named_by_line(context: RunContext, tmp_path: Path, row: d
     with pytest.raises(ConfigError, match=message) as caught:
         file_groups(path, context)
     assert caught.value.where.endswith("bad.jsonl:2")
+
+
+def test_early_stopping_holds_out_whole_documents(context: RunContext, file: Path, tmp_path: Path) -> None:
+    """Short documents all start with the same token, and long ones are cut into several blocks."""
+    config = CptConfig(dtype="float32", block_size=64, tokens_per_step=64, early_stopping="loss", validation=0.3)
+    updater = CptUpdater(config.model_copy(update={"epochs": 6, "learning_rate": 0.005, "eval_steps": 4}), context)
+    groups = file_groups(file, context)
+    update = updater.update(groups, parent=None, out=tmp_path / "o", seed=0)
+    assert update.metrics["update/validation_best"] < update.metrics["update/validation_first"]
+    training, held = hold_out(updater.select(groups).groups, config.validation)
+    assert len({group.origin for group in held}) == 1
+    assert not {group.origin for group in held} & {group.origin for group in training}
+
+
+def test_blocks_are_no_longer_than_the_context(context: RunContext, tmp_path: Path) -> None:
+    path = tmp_path / "long.jsonl"
+    path.write_text(json.dumps({"text": "word " * 600}) + "\n")
+    updater = CptUpdater(CptConfig(dtype="float32", block_size=100_000, max_tokens_per_row=0), context)
+    update = updater.update(file_groups(path, context), parent=None, out=tmp_path / "o", seed=0)
+    assert update.metrics["update/too_long"] == 0
+    assert update.metrics["update/tokens"] == 3001

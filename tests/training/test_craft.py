@@ -15,8 +15,11 @@ from harness.errors import ConfigError, UpdateError
 from harness.plugins import load_registry
 from harness.protocols import RunContext, SilentProgress
 from harness.types import AdapterCheckpoint, Sampling
+from harness_plugins.adapters import load_policy
 from harness_plugins.configs_training import GroupConfig, PreferenceConfig, SftConfig
+from harness_plugins.fitting import loss_on, midway
 from harness_plugins.group import GroupUpdater
+from harness_plugins.packing import hold_out
 from harness_plugins.preference import PreferenceUpdater
 from harness_plugins.sft import SftUpdater
 
@@ -53,6 +56,35 @@ class KillsAfter(SilentProgress):
                     raise Killed
 
         yield advance
+
+
+def test_an_update_that_had_stopped_does_not_go_on(context: RunContext, tmp_path: Path) -> None:
+    """Killed after its last step, and before the adapter was sealed: the resumed update has nothing left to train."""
+    stopping = {"early_stopping": "loss", "eval_steps": 1, "patience": 2, "validation": 0.25}
+    config = SftConfig(**{**SFT, "learning_rate": 3e-3, "epochs": 12}, **stopping, save_steps=1)
+    whole = SftUpdater(config, context).update(GROUPS, parent=None, out=tmp_path / "whole", seed=0)
+    assert whole.metrics["update/steps"] < 36
+
+    class DiesSealing(SftUpdater):
+        def seal(self, *args: Any, **kwargs: Any) -> Any:
+            raise Killed
+
+    there = dataclasses.replace(context, scratch=tmp_path / "midway")
+    with pytest.raises(Killed):
+        DiesSealing(config, there).update(GROUPS, parent=None, out=tmp_path / "cut", seed=0)
+    for mark in (tmp_path / "midway").glob("*/harness.json"):  # the plan names the class of the updater
+        mark.write_text(
+            mark.read_text().replace(plan_of(DiesSealing(config, there)), plan_of(SftUpdater(config, there)))
+        )
+    resumed = SftUpdater(config, there).update(GROUPS, parent=None, out=tmp_path / "cut", seed=0)
+    assert resumed.checkpoint.version == whole.checkpoint.version
+    assert resumed.metrics["update/steps"] == whole.metrics["update/steps"]
+
+
+def plan_of(updater: SftUpdater) -> str:
+    plan = midway(updater, updater.select(GROUPS), None, 0)
+    assert plan is not None
+    return plan.plan
 
 
 @pytest.mark.parametrize("kind", ["sft", "preference", "sft with early stopping and dropout"])
@@ -105,11 +137,17 @@ def test_early_stopping_keeps_the_best_weights(context: RunContext, tmp_path: Pa
     settings = SftConfig(
         **{**SFT, "learning_rate": 3e-3, "epochs": 12}, early_stopping="loss", eval_steps=1, patience=2, validation=0.25
     )
-    update = SftUpdater(settings, context).update(GROUPS, parent=None, out=tmp_path / "out", seed=0)
+    updater = SftUpdater(settings, context)
+    update = updater.update(GROUPS, parent=None, out=tmp_path / "out", seed=0)
     metrics = update.metrics
     best, last = metrics["update/validation_best_step"], metrics["update/validation_last_step"]
     assert metrics["update/validation_best"] < metrics["update/validation_first"]
     assert last == best + 2 == metrics["update/steps"] < 36
+    # The weights that are kept give the loss that was best, not the last one.
+    held = hold_out(updater.select(GROUPS).groups, settings.validation)[1]
+    model = load_policy(context.require_model().path, update.checkpoint.path, "float32")
+    step = updater.step(held, max_completion=16, max_tokens=1024)
+    assert loss_on(updater, model, step, 1.0) == pytest.approx(metrics["update/validation_best"], rel=1e-4)
 
 
 def test_training_that_only_hurts_is_an_error_of_the_update(context: RunContext, tmp_path: Path) -> None:
@@ -160,6 +198,13 @@ def test_an_exploding_gradient_stops_the_update(context: RunContext, tmp_path: P
     settings = SftConfig(**SFT, exploding_grad_norm=1e-3)
     with pytest.raises(UpdateError, match="explodes"):
         SftUpdater(settings, context).update(GROUPS, parent=None, out=tmp_path / "out", seed=0)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw_8bit", "adafactor"])
+def test_every_optimizer_learns(context: RunContext, tmp_path: Path, optimizer: str) -> None:
+    settings = SftConfig(**{**SFT, "epochs": 6}, optimizer=optimizer)
+    metrics = SftUpdater(settings, context).update(GROUPS, parent=None, out=tmp_path / "out", seed=0).metrics
+    assert metrics["update/last_loss"] < metrics["update/first_loss"]
 
 
 def test_recomputing_activations_changes_nothing(context: RunContext, tmp_path: Path) -> None:

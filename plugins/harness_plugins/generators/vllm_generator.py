@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from harness import chat
-from harness.errors import HarnessError
+from harness.errors import ConfigError, HarnessError
 from harness.protocols import RunContext
 from harness.types import BASE_POLICY, AdapterCheckpoint, Completion, FinishReason, Group, Prompt, Sampling
 from harness_plugins.configs_generators import VllmConfig
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 NAME = "vllm"
 _UNKNOWN = "unknown"
+VIRTUAL_TOKENS = {"PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "MULTITASK_PROMPT_TUNING", "CPT"}
+NOT_BY_REQUEST = ("use_dora", "lora_bias", "use_qalora", "layer_replication", "alora_invocation_tokens", "use_bdlora")
+"""Fields of a LoRA config that vLLM refuses when they are set."""
 
 
 class VllmGenerator:
@@ -36,6 +39,13 @@ class VllmGenerator:
     def __init__(self, config: VllmConfig, context: RunContext) -> None:
         from transformers import AutoConfig
 
+        kind = str(context.adapter.get("peft_type", ""))
+        if kind.upper() in VIRTUAL_TOKENS:
+            raise ConfigError(
+                f"{kind} puts tokens before the prompt: vLLM serves no such adapter, and it cannot be merged",
+                where="generator vllm",
+                remedy='Sample with [generator] name = "transformers", or choose an adapter that changes weights.',
+            )
         self._model, self._progress, self._config = context.require_model(), context.progress, config
         self._tokenizer = chat.load_tokenizer(self._model.path)
         model_config = AutoConfig.from_pretrained(str(self._model.path)).get_text_config()
@@ -150,7 +160,8 @@ class VllmGenerator:
                 remedy="Name the model that it was trained on with --model.",
             )
         self._version = _UNKNOWN  # until the swap is through: if it fails, the next call must not skip it
-        by_request = self._engine.by_request and (checkpoint is None or rides_with_requests(checkpoint))
+        rides = checkpoint is None or rides_with_requests(checkpoint, self._config.max_lora_rank)
+        by_request = self._engine.by_request and rides
         if checkpoint is not None and not by_request:
             self._lora, self._merged = None, True
             self._merge_and_reload(checkpoint)
@@ -205,10 +216,12 @@ class VllmGenerator:
         self._engine.stop()
 
 
-def rides_with_requests(checkpoint: AdapterCheckpoint) -> bool:
+def rides_with_requests(checkpoint: AdapterCheckpoint, max_rank: int) -> bool:
     """Whether vLLM applies this adapter by itself: plain LoRA does, on the base as it is served. All else is merged."""
     settings = saved_settings(checkpoint.path)
-    return settings.get("peft_type") == "LORA" and not settings.get("use_dora") and not checkpoint.quantization
+    if settings.get("peft_type") != "LORA" or checkpoint.quantization or any(map(settings.get, NOT_BY_REQUEST)):
+        return False
+    return max([settings["r"], *(settings.get("rank_pattern") or {}).values()]) <= max_rank
 
 
 def _request_seed(seed: int, prompt_id: str, index: int) -> int:
