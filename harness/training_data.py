@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,6 @@ FORMATS = (
 
 KEYS = {"id", "tools", "prompt", "chosen", "rejected", "completion", "label", "messages", "text"}
 """Others are refused: a misspelt `label` would turn a bad answer into a good one."""
-
-
-SHAPES = (
-    [{"prompt", "chosen", "rejected"}],
-    [{"prompt", "completion"}, {"prompt", "completion", "label"}],
-    [{"messages"}],
-)
-"""Which keys make a row: one that is read by nothing would mean something else to whoever wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +133,6 @@ def _row(line: str, *, where: str) -> Row:
         raise ConfigError("not a JSON object", where=where, remedy=f"Write one of {FORMATS}.")
     if unknown := sorted(set(values) - KEYS):
         raise ConfigError(f"unknown key {unknown[0]!r}", where=where, remedy=did_you_mean(unknown[0], sorted(KEYS)))
-    if "text" not in values and not any(set(values) - {"id", "tools"} in shapes for shapes in SHAPES):
-        given = ", ".join(sorted(set(values) - {"id", "tools"})) or "nothing"
-        raise ConfigError(f"it holds {given}, which do not make a row", where=where, remedy=f"Write one of {FORMATS}.")
     try:
         canonical_json(values).encode()
     except UnicodeEncodeError as error:
@@ -151,12 +140,14 @@ def _row(line: str, *, where: str) -> Row:
     if "text" in values:
         return _document(values, where)
     if "messages" in values:
+        _only({"messages"}, values, where)
         *before, answer = _messages(values["messages"], "messages", where)
         if not before:
             raise ConfigError("messages holds no prompt", where=where, remedy="Add what is answered.")
         return Row(_prompt(before, values, where), ((_answer([answer], "messages", where), 1.0),))
     prompt = _messages(_field(values, "prompt", where), "prompt", where)
     if "chosen" in values or "rejected" in values:
+        _only({"prompt", "chosen", "rejected"}, values, where)
         sides = [_answer(_field(values, side, where), side, where) for side in ("chosen", "rejected")]
         if sides[0] == sides[1]:
             raise ConfigError(f"chosen and rejected are equal: {sides[0][:60]!r}", where=where, remedy="Drop the row.")
@@ -166,6 +157,12 @@ def _row(line: str, *, where: str) -> Row:
     if not isinstance(label, bool):
         raise ConfigError(f"label = {label!r} is not true or false", where=where, remedy="Write one of the two.")
     return Row(_prompt(prompt, values, where), ((answer_text, float(label)),))
+
+
+def _only(keys: Collection[str], values: Mapping[str, Any], where: str) -> None:
+    """A key that is read by nothing would mean something else to whoever wrote it."""
+    if extra := sorted(set(values) - {*keys, "id", "tools"}):
+        raise ConfigError(f"{extra[0]!r} does not go with {sorted(keys)[-1]}", where=where, remedy="Write two rows.")
 
 
 def _document(values: Mapping[str, Any], where: str) -> Row:
