@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -10,6 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.errors import ConfigError, StoreError
+
+NOT_WRITABLE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG),
+}
 
 
 def fsync(path: Path) -> None:
@@ -65,6 +71,8 @@ def written_aside(out: Path, *, remedy: str = "Make room, or name another folder
         draft.rename(out)
         fsync(out.parent)
     except OSError as error:
+        if error.errno not in NOT_WRITABLE:  # what the block read or spoke to is none of this function's business
+            raise
         raise StoreError(f"cannot be written ({error.strerror})", where=str(out), remedy=remedy) from error
     finally:
         if draft is not None:

@@ -15,7 +15,7 @@ from harness.api import require_fitting_objective
 from harness.checkpoints import open_checkpoint
 from harness.config import DEFAULTS, LauncherConfig, merge
 from harness.durable import require_new, write_text, written_aside
-from harness.errors import ConfigError, StoreError
+from harness.errors import ConfigError, StoreError, UpdateError
 from harness.identity import named_objectives
 from harness.launching import make_updater
 from harness.plugins import DISTRIBUTION, Registry, load_registry
@@ -106,7 +106,11 @@ def train_adapter(
     _note_other_policies(groups, start, context.progress)
 
     with written_aside(out) as draft:
-        update = trainer.update(groups, parent=start, out=draft, seed=seed)
+        try:
+            update = trainer.update(groups, parent=start, out=draft, seed=seed)
+        except UpdateError:  # it would fail again from where it was
+            remove_checkpoints(scratch)
+            raise
         lineage = {
             "updater": updater,
             "config": settings,
@@ -124,7 +128,7 @@ def train_adapter(
             "harness": importlib.metadata.version(DISTRIBUTION),
         }
         write_text(draft / LINEAGE, json.dumps(lineage, indent=1) + "\n")
-    shutil.rmtree(scratch, ignore_errors=True)
+    remove_checkpoints(scratch)
     return Trained(replace(update, checkpoint=replace(update.checkpoint, path=out)), lineage)
 
 
@@ -146,6 +150,14 @@ def read_training(checkpoint: AdapterCheckpoint) -> dict[str, Any] | None:
     if record["version"] != checkpoint.version:
         raise StoreError("it is the record of another adapter", where=str(path), remedy=remedy)
     return record
+
+
+def remove_checkpoints(scratch: Path) -> None:
+    """What an update left on its way, and the folder if that was all there was."""
+    for checkpoint in scratch.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    if scratch.is_dir() and not any(scratch.iterdir()):
+        scratch.rmdir()
 
 
 @dataclass(frozen=True)
