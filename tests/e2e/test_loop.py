@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from harness.api import run_loop
 from harness.cli.tables import run_table
 from harness.errors import HarnessError, StoreError
+from harness.export import export_model
 from harness.hookspecs import hookimpl
 from harness.loop import train_batch
 from harness.plugins import load_registry
@@ -128,6 +130,12 @@ def test_rows_of_a_file_train_what_the_same_demonstrations_would(tmp_path: Path,
     assert "sft" in run_table(store)
     trained = train_adapter("sft", result.folder, rounds=[1], out=tmp_path / "out", config={"epochs": 1})
     assert (trained.lineage["parent"], trained.lineage["groups"]) == ("base", 24)
+    export_model(result.folder, out=tmp_path / "model", round=1, format="adapter")
+    card = (tmp_path / "model" / "README.md").read_text()
+    digest = sha256((tmp_path / "rows.jsonl").read_bytes()).hexdigest()
+    assert (
+        f"on the rows of the file `rows.jsonl`: 24 groups with 24 completions. Digest of the data: `{digest}`" in card
+    )
     again = run_loop(
         {**tiny_loop, "stages": [{**read, "data": str(store.round_folder(1) / "groups.parquet")}]}, runs=tmp_path
     )
