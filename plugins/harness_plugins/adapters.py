@@ -62,7 +62,23 @@ def load_base(path: Path, dtype: str, *, quantization: str = "", device: Any = "
             model = AutoModelForCausalLM.from_pretrained(path, **options)
     except (OSError, ValueError) as error:
         raise AssetError(f"the model cannot be loaded ({error})", where=str(path)) from error
-    return model if quantization else model.to(device)
+    if quantization:
+        keep_differentiable(model)
+        return model
+    return model.to(device)
+
+
+def keep_differentiable(model: Any) -> None:
+    """Let gradients pass through quantized layers, whatever was computed with them before.
+
+    On CPUs with AVX512-BF16 bitsandbytes repacks a layer's weights in its first pass without gradients (a reference, a
+    probe), and from then on none passes through it: what lies below would be trained wrongly, without an error.
+    """
+    import bitsandbytes
+
+    for module in model.modules():
+        if isinstance(module, bitsandbytes.nn.Linear4bit):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _nf4(compute: torch.dtype) -> Any:

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from adapter_kinds import KINDS, Kind, try_kind
 from safetensors.torch import load_file
 from tiny import build_tiny_model
-from tiny_training import scored_group
+from tiny_training import assert_same_gradients, gradients, scored_group, with_lora
 from transformers import AutoModelForCausalLM
 
 from harness.errors import AssetError, ConfigError
 from harness.plugins import load_registry
 from harness.protocols import ModelRef, RunContext
 from harness_plugins.adalora import PLANNED_LATER
+from harness_plugins.adapters import load_base
 from harness_plugins.configs_training import SftConfig
 from harness_plugins.sft import SftUpdater
 from harness_plugins.weights import load_weights
@@ -140,6 +142,22 @@ def test_a_quantized_base_is_not_changed_for_another(context: RunContext, tmp_pa
         SftUpdater(SftConfig(dtype="float32"), context).update(
             GROUPS, parent=first.checkpoint, out=tmp_path / "b", seed=0
         )
+
+
+def test_gradients_pass_through_a_quantized_base(context: RunContext) -> None:
+    """After a pass without gradients (a reference, a probe) they are still those of the same weights unpacked."""
+    path = context.require_model().path
+    ids = torch.arange(5, 45)[None]
+    found = {}
+    for name, unpacked in (("nf4", False), ("plain", True)):
+        base = load_base(path, "float32", quantization="nf4")
+        model = with_lora(base.dequantize().float() if unpacked else base).eval()
+        with torch.no_grad():
+            model(ids)
+        logits = model(ids).logits.float()
+        torch.nn.functional.cross_entropy(logits[0, :-1], ids[0, 1:]).backward()
+        found[name] = gradients(model)
+    assert_same_gradients(found["nf4"], found["plain"], 1e-3)
 
 
 def test_weights_of_another_architecture_are_named(
