@@ -22,7 +22,7 @@ from harness.errors import AssetError, ConfigError, HarnessError, did_you_mean
 from harness.protocols import ModelRef
 from harness.types import AdapterCheckpoint, CheckpointKind, Probe
 from harness_plugins.adalora import PLANNED_LATER
-from harness_plugins.shared_prefix import attention_for, token_logps
+from harness_plugins.shared_prefix import attention_for, compute_dtype, token_logps, unwrapped
 from harness_plugins.weights import KINDS, choose_weights, load_weights, save_weights, saved_settings, trains_weights
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -269,7 +269,10 @@ def probe(model: Any, token_ids: Sequence[int]) -> Probe:
     ids = tuple(token_ids[:PROBE_TOKENS])
     model.eval()
     inputs = torch.tensor([ids], device=model.device)
-    # Adapters with virtual tokens put their logits before those of the sequence.
-    logits_T_V = model(input_ids=inputs[:, :-1], use_cache=False).logits[0, -(len(ids) - 1) :]
+    # Weights that are held in float32 to be trained are computed with, and served, in bf16.
+    rounded = unwrapped(model).dtype == torch.float32 and compute_dtype(model) == torch.bfloat16
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=rounded):
+        # Adapters with virtual tokens put their logits before those of the sequence.
+        logits_T_V = model(input_ids=inputs[:, :-1], use_cache=False).logits[0, -(len(ids) - 1) :]
     logps_T = token_logps(logits_T_V, inputs[0, 1:])
     return Probe(ids, tuple(logps_T.tolist()))
