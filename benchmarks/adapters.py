@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=64, help="demonstrations, 8 a step")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table's rows there")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     known = [kind.name for kind in KINDS]
     if unknown := sorted(set(options.kind) - set(known)):
         parser.error(f"unknown kind {', '.join(unknown)}; known are {', '.join(known)}")

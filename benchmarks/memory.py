@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table's rows there")
     parser.add_argument("--here", choices=WAYS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if options.here:
         train(options.here, options.model, options.tokens, options.steps)
         return

@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Compare objectives with independent computations of them.")
     parser.add_argument("objective", nargs="*", help="only these; without any, all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table's rows there")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     known = {oracle.objective for oracle in ORACLES}
     if unknown := sorted(set(options.objective) - known):
         parser.error(f"unknown objective {', '.join(unknown)}; known are {', '.join(sorted(known))}")

@@ -61,7 +61,7 @@ CASES = (
     Case("reward_model", "accuracy", {**FAST, "epochs": 8}),
     Case("trl-sft", "likelihood", LEARNT),
     Case("trl-dpo", "margin", FAST),
-    Case("trl-kto", "margin", FAST),
+    Case("trl-kto", "margin", {"epochs": 1, "learning_rate": 5e-4}),
     Case("trl-reward", "accuracy", {**FAST, "epochs": 8}),
     Case("trl-grpo", "margin", {"groups_per_step": 2, "learning_rate": 2e-4, "judges": [{"name": "tool_call"}]}),
 )
@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--round", type=int, action="append", default=[], help="default: the last that was judged")
     parser.add_argument("--groups", type=int, default=16, help="how many of its groups are trained on")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table's rows there")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if unknown := sorted(set(options.updater) - {case.updater for case in CASES}):
         parser.error(f"unknown updater {', '.join(unknown)}")
     bench = open_bench(options.run, options.round, options.groups)

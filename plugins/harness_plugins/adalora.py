@@ -1,4 +1,4 @@
-"""AdaLoRA's two duties that no trainer does for it: rank allocation after each step, and its regularization.
+"""AdaLoRA's duties that no trainer does for it: rank allocation after each step, and its regularization.
 
 Its paper (arXiv:2303.10512) moves a budget of ranks between layers by importance (section 3.2, algorithm 1) and holds
 the factors P and Q near orthogonal (equation 4).
@@ -6,6 +6,7 @@ the factors P and Q near orthogonal (equation 4).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -59,6 +60,15 @@ def plan_ranks(model: Any, config: AdaLoraConfig, steps: int, *, stops_early: bo
 def allocate_ranks(model: Any, step: int) -> None:
     """To be called between the optimizer's step (1-based) and the clearing of gradients, which it reads."""
     model.base_model.update_and_allocate(step)
+
+
+@torch.no_grad()
+def restore_factors(model: Any, saved: Mapping[str, Tensor]) -> None:
+    """Give a loaded adapter its saved weights again: as PEFT cuts the factors to their ranks it makes them anew in the
+    base's dtype, which has rounded them."""
+    for name, parameter in model.named_parameters():
+        if (value := saved.get(name.replace(".default", ""))) is not None:
+            parameter.data = value.to(parameter.device)
 
 
 def orthogonality(model: Any, config: AdaLoraConfig) -> Tensor:

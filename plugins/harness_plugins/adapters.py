@@ -21,7 +21,7 @@ from harness.checkpoints import seal_checkpoint
 from harness.errors import AssetError, ConfigError, HarnessError, did_you_mean
 from harness.protocols import ModelRef
 from harness.types import AdapterCheckpoint, CheckpointKind, Probe
-from harness_plugins.adalora import PLANNED_LATER
+from harness_plugins.adalora import PLANNED_LATER, adalora_config, restore_factors
 from harness_plugins.shared_prefix import attention_for, compute_dtype, token_logps, unwrapped
 from harness_plugins.weights import KINDS, choose_weights, load_weights, save_weights, saved_settings, trains_weights
 
@@ -120,7 +120,7 @@ def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
     try:
         if trainable and (config := peft.PeftConfig.from_pretrained(str(folder))).is_prompt_learning:
             return _go_on_with_tokens(base, config, folder)
-        return peft.PeftModel.from_pretrained(base, folder, is_trainable=trainable, local_files_only=True)
+        model = peft.PeftModel.from_pretrained(base, folder, is_trainable=trainable, local_files_only=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise AssetError(
@@ -128,6 +128,9 @@ def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
             where=str(folder),
             remedy="Give a PEFT adapter folder with safetensors.",
         ) from error
+    if adalora_config(model):
+        restore_factors(model, peft.load_peft_weights(str(folder), device="cpu"))
+    return model
 
 
 def _go_on_with_tokens(base: Any, config: Any, folder: Path) -> Any:

@@ -21,9 +21,11 @@ Reference = Literal["none", "base", "previous", "snapshot"]
 """The policy that an update is compared with: none, the base model, the adapter that training starts from, or another
 adapter."""
 
+PairChoice = Literal["best_worst", "all", "judged"]
 
-class TrainingConfig(Config):
-    """What every updater that trains an adapter can be told."""
+
+class OptimizationConfig(Config):
+    """What every updater can be told, whoever trains."""
 
     epochs: PositiveInt = 1
     """Passes over the training data."""
@@ -35,6 +37,11 @@ class TrainingConfig(Config):
     max_grad_norm: NonNegativeFloat = 1.0
     """Gradients are scaled down to this norm; 0 leaves them as they are."""
     weight_decay: NonNegativeFloat = 0.0
+
+
+class TrainingConfig(OptimizationConfig):
+    """What every updater that trains an adapter itself can be told."""
+
     adam_beta1: float = Field(default=0.9, ge=0, lt=1)
     adam_beta2: float = Field(default=0.999, ge=0, lt=1)
     max_tokens_per_row: NonNegativeInt = 1024
@@ -76,6 +83,16 @@ class ReferenceConfig(TrainingConfig):
         if (self.reference == "snapshot") != (self.reference_adapter is not None):
             raise ValueError("reference = 'snapshot' and reference_adapter go together")
         return self
+
+
+class PairsConfig(Config):
+    """What updaters can be told that train on pairs."""
+
+    pairs: PairChoice = "best_worst"
+    """Which completions of a group are compared: the best with the worst, every two with different rewards, or those
+    that a comparing judge has compared, as it says."""
+    min_margin: float = Field(default=0.0, ge=0, le=1)
+    """A pair's rewards differ by at least this, or the judges' mean strength is this."""
 
 
 class CptConfig(TrainingConfig):
@@ -140,17 +157,12 @@ class GroupConfig(ReferenceConfig):
         return self
 
 
-class PreferenceConfig(ReferenceConfig):
+class PreferenceConfig(PairsConfig, ReferenceConfig):
     """Preference optimization: of two completions of a prompt, the better becomes likelier than the worse."""
 
     objective: str = "dpo"
     objective_config: dict[str, Any] = Field(default_factory=dict)
     learning_rate: PositiveFloat = 5e-5
-    pairs: Literal["best_worst", "all", "judged"] = "best_worst"
-    """Which completions of a group are compared: the best with the worst, every two with different rewards, or those
-    that a comparing judge has compared, as it says."""
-    min_margin: float = Field(default=0.0, ge=0, le=1)
-    """A pair's rewards differ by at least this, or the judges' mean strength is this."""
     groups_per_step: PositiveInt = 8
     """Prompts per optimizer step."""
     reference: Reference | Literal["auto"] = "auto"
@@ -158,7 +170,7 @@ class PreferenceConfig(ReferenceConfig):
     adapter. `auto` is `previous` where the objective needs a reference and `none` where it does not."""
 
 
-class RewardModelConfig(TrainingConfig):
+class RewardModelConfig(PairsConfig, TrainingConfig):
     """A reward model: the base with a scalar head, trained on pairs, to be used by the judge `reward_model`."""
 
     early_stopping: Literal["none", "loss"] = "none"
@@ -166,11 +178,7 @@ class RewardModelConfig(TrainingConfig):
     objective: str = "bradley_terry"
     objective_config: dict[str, Any] = Field(default_factory=dict)
     learning_rate: PositiveFloat = 1e-4
-    pairs: Literal["best_worst", "all", "judged"] = "all"
-    """Which completions of a group are compared: the best with the worst, every two with different rewards, or those
-    that a comparing judge has compared, as it says."""
-    min_margin: float = Field(default=0.0, ge=0, le=1)
-    """A pair's rewards differ by at least this, or the judges' mean strength is this."""
+    pairs: PairChoice = "all"
     groups_per_step: PositiveInt = 8
     """Prompts per optimizer step."""
 

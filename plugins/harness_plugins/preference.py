@@ -10,7 +10,7 @@ from harness.errors import ConfigError, UpdateError
 from harness.pairs import choose_pairs, judged_margins, reward_margins
 from harness.protocols import Objective, RunContext
 from harness.types import Preference, ScoredGroup
-from harness_plugins.configs_training import PreferenceConfig, Reference, RewardModelConfig
+from harness_plugins.configs_training import PairsConfig, PreferenceConfig, Reference
 from harness_plugins.packing import TrainingCompletion, TrainingGroup
 from harness_plugins.updating import AdapterUpdater, Pass, Selection
 
@@ -33,9 +33,7 @@ class PreferenceUpdater(AdapterUpdater):
         return with_reference(model, groups, self.reference, self.config, self.context, how)
 
 
-def select_pairs(
-    groups: Sequence[ScoredGroup], config: PreferenceConfig | RewardModelConfig, *, where: str
-) -> Selection:
+def select_pairs(groups: Sequence[ScoredGroup], config: PairsConfig, *, where: str) -> Selection:
     """The groups with their pairs. Raises UpdateError when there is none."""
     found = build_pairs(groups, config)
     if not found.groups:
@@ -69,7 +67,7 @@ class Pairs:
     equal: int
 
 
-def build_pairs(groups: Sequence[ScoredGroup], config: PreferenceConfig | RewardModelConfig) -> Pairs:
+def build_pairs(groups: Sequence[ScoredGroup], config: PairsConfig) -> Pairs:
     """The groups that hold a pair, with the completions of their pairs only.
 
     Equal completions make no pair, and one that was cut off is never chosen: to learn it would be to learn not to end.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import peft
 import torch
 import transformers
-from torch import Tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from harness.errors import AssetError, ConfigError
 from harness.protocols import RunContext, SequenceBatch, StepTotals
 from harness.types import AdapterCheckpoint
-from harness_plugins.adapters import DTYPES, peft_config, quiet
+from harness_plugins.adapters import DTYPES, peft_config, quiet, save_adapter
 from harness_plugins.packing import Row, lay_out
 from harness_plugins.processes import processes
 from harness_plugins.shared_prefix import attention_for, attention_mask, compute_dtype, pad, unwrapped
@@ -80,7 +80,8 @@ def open_reward_model(
         model = peft.get_peft_model(base, settings)
     except (ValueError, TypeError, NotImplementedError) as error:
         raise ConfigError(f"PEFT refuses it ({error})", where="adapter") from error
-    getattr(unwrapped(model), HEAD).float()
+    # The head is trained, and a reward's differences are small: float32, whatever the base computes in.
+    getattr(unwrapped(model), HEAD).float().register_forward_pre_hook(lambda module, inputs: (inputs[0].float(),))
     return model
 
 
@@ -105,12 +106,12 @@ def reward_batch(model: Any, row: Row, totals: StepTotals) -> SequenceBatch:
             attention_mask=attention_mask(model, layout, device),
             use_cache=False,
         ).last_hidden_state[0]
-    rewards_N = head(model, hidden_T_H[last_N])
+    rewards_N = getattr(inner, HEAD)(hidden_T_H[last_N])[:, 0]
     empty_N_0 = rewards_N.new_zeros(len(rewards_N), 0)
     return SequenceBatch(empty_N_0, empty_N_0.bool(), totals, pairs_M_2=pairs(row, device), rewards_N=rewards_N)
 
 
-def head(model: Any, hidden_N_H: Tensor) -> Tensor:
-    """Rewards [N] in float32: the head is trained, and a reward's differences are small."""
-    rewards: Tensor = getattr(unwrapped(model), HEAD)(hidden_N_H.float())[:, 0]
-    return rewards
+def seal_reward_model(context: RunContext, model: Any, out: Path) -> AdapterCheckpoint:
+    """The adapter with the head beside it."""
+    base = context.require_model().fingerprint
+    return save_adapter(model, out, base=base, probe_token_ids=None, kind="reward_model")

@@ -58,10 +58,9 @@ class RewardModelUpdater(AdapterUpdater):
         return reward_batch(model, row, totals)
 
     def seal(self, model: Any, out: Path, probe_token_ids: Sequence[int]) -> AdapterCheckpoint:
-        from harness_plugins.adapters import save_adapter
+        from harness_plugins.reward_head import seal_reward_model
 
-        base = self.context.require_model().fingerprint
-        return save_adapter(model, out, base=base, probe_token_ids=None, kind="reward_model")
+        return seal_reward_model(self.context, model, out)
 
 
 def read_to_the_end(group: TrainingGroup) -> TrainingGroup:

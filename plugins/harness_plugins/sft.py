@@ -21,30 +21,38 @@ class SftUpdater(AdapterUpdater):
         return shuffled_batches(groups, self.config.batch, random_order)
 
     def select(self, groups: Sequence[ScoredGroup]) -> Selection:
-        chosen = choose(groups, self.config.min_reward, best_of_group=self.config.select == "best")
-        if not chosen.demonstrations:
-            raise UpdateError(
-                f"none of {chosen.seen} completions has a reward of at least {self.config.min_reward} "
-                f"({chosen.unscored} are unscored, {chosen.truncated} have it and are cut off)",
-                where="sft",
-                remedy="Lower min_reward, or look at the judges' verdicts.",
-            )
-        first = chosen.demonstrations[0]
-        return Selection(
-            chosen.demonstrations,
-            {
-                "update/demonstrations": float(len(chosen.demonstrations)),
-                "update/unscored": float(chosen.unscored),
-                "update/below_min_reward": float(chosen.below),
-                "update/truncated": float(chosen.truncated),
-                "update/not_best": float(chosen.not_best),
-            },
-            first.prompt_token_ids + first.completions[0].token_ids,
-            max_completion=max(group.group.sampling.max_tokens for group in groups),
-        )
+        best = self.config.select == "best"
+        return select_demonstrations(groups, self.config.min_reward, best_of_group=best, where=self.name)
 
     def step(self, groups: Sequence[TrainingGroup], *, max_completion: int, max_tokens: int) -> TrainingStep:
         return make_step(by_prompt(groups), max_completion=max_completion, max_tokens=max_tokens)
+
+
+def select_demonstrations(
+    groups: Sequence[ScoredGroup], min_reward: float, *, where: str, best_of_group: bool = False
+) -> Selection:
+    """The accepted completions, each a group. Raises UpdateError when there is none."""
+    chosen = choose(groups, min_reward, best_of_group=best_of_group)
+    if not chosen.demonstrations:
+        raise UpdateError(
+            f"none of {chosen.seen} completions has a reward of at least {min_reward} "
+            f"({chosen.unscored} are unscored, {chosen.truncated} have it and are cut off)",
+            where=where,
+            remedy="Lower min_reward, or look at the judges' verdicts.",
+        )
+    first = chosen.demonstrations[0]
+    return Selection(
+        chosen.demonstrations,
+        {
+            "update/demonstrations": float(len(chosen.demonstrations)),
+            "update/unscored": float(chosen.unscored),
+            "update/below_min_reward": float(chosen.below),
+            "update/truncated": float(chosen.truncated),
+            "update/not_best": float(chosen.not_best),
+        },
+        first.prompt_token_ids + first.completions[0].token_ids,
+        max_completion=max(group.group.sampling.max_tokens for group in groups),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,36 +25,13 @@ class UnpairedUpdater(AdapterUpdater):
         self.needs_mismatched = getattr(self.objective, "step_baseline", "none") == "kl"
 
     def select(self, groups: Sequence[ScoredGroup]) -> Selection:
-        labelled = label(groups, self.config.desirable)
-        if not labelled.groups:
-            raise UpdateError(
-                f"no completion of {len(groups)} groups is known to be good or bad",
-                where="unpaired",
-                remedy="Look at the judges' verdicts, or set desirable to a number.",
-            )
-        self.require_others(labelled.groups)
-        first = labelled.groups[0]
-        return Selection(
-            labelled.groups,
-            {
-                "update/groups": float(len(groups)),
-                "update/desirable": float(labelled.good),
-                "update/undesirable": float(labelled.bad),
-                "update/unknown": float(labelled.unknown),
-                "update/empty": float(labelled.empty),
-                "update/truncated": float(labelled.truncated),
-            },
-            first.prompt_token_ids + first.completions[0].token_ids,
-        )
+        selection = select_labelled(groups, self.config.desirable, where=self.name)
+        self.require_others(selection.groups)
+        return selection
 
     def require_others(self, groups: Sequence[TrainingGroup]) -> None:
-        if self.needs_mismatched and len({group.prompt_token_ids for group in groups}) < 2:
-            raise UpdateError(
-                f"the objective {self.config.objective} compares completions with those of other prompts, and there is "
-                "one prompt",
-                where="unpaired",
-                remedy="Sample more prompts, or use apo_zero_unpaired.",
-            )
+        if self.needs_mismatched:
+            require_others(groups, self.config.objective, where=self.name)
 
     def prepare(self, model: Any, groups: Sequence[TrainingGroup], how: Pass) -> list[TrainingGroup]:
         from harness_plugins.reference import with_reference
@@ -66,6 +43,40 @@ class UnpairedUpdater(AdapterUpdater):
             return known
         pairs = zip(known[: len(groups)], known[len(groups) :], strict=True)
         return [replace(one, mismatched=other.completions) for one, other in pairs]
+
+
+def select_labelled(groups: Sequence[ScoredGroup], threshold: Any, *, where: str) -> Selection:
+    """The completions that are known to be good or bad. Raises UpdateError when there is none."""
+    labelled = label(groups, threshold)
+    if not labelled.groups:
+        raise UpdateError(
+            f"no completion of {len(groups)} groups is known to be good or bad",
+            where=where,
+            remedy="Look at the judges' verdicts, or set desirable to a number.",
+        )
+    first = labelled.groups[0]
+    return Selection(
+        labelled.groups,
+        {
+            "update/groups": float(len(groups)),
+            "update/desirable": float(labelled.good),
+            "update/undesirable": float(labelled.bad),
+            "update/unknown": float(labelled.unknown),
+            "update/empty": float(labelled.empty),
+            "update/truncated": float(labelled.truncated),
+        },
+        first.prompt_token_ids + first.completions[0].token_ids,
+    )
+
+
+def require_others(groups: Sequence[TrainingGroup], objective: str, *, where: str) -> None:
+    """Raises UpdateError where all groups have one prompt: the KL divergence is estimated from other prompts."""
+    if len({group.prompt_token_ids for group in groups}) < 2:
+        raise UpdateError(
+            f"{objective} compares completions with those of other prompts, and there is one prompt",
+            where=where,
+            remedy="Sample more prompts, or use apo_zero_unpaired.",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from harness.errors import AssetError, ConfigError
 from harness.plugins import load_registry
 from harness.protocols import ModelRef, RunContext
 from harness_plugins.adalora import PLANNED_LATER
-from harness_plugins.adapters import load_base
+from harness_plugins.adapters import load_base, load_policy
 from harness_plugins.configs_training import SftConfig
 from harness_plugins.sft import SftUpdater
 from harness_plugins.weights import load_weights
@@ -90,6 +90,17 @@ def test_ranks_are_allocated_by_adalora(context: RunContext, tmp_path: Path) -> 
     ]
     assert sorted(ranks) == sorted(kept)
     assert saved["total_step"] == 24 != PLANNED_LATER
+
+
+def test_factors_of_adalora_are_not_rounded_to_the_dtype_of_the_base(context: RunContext, tmp_path: Path) -> None:
+    settings = {"peft_type": "ADALORA", "init_r": 6, "target_r": 3, "tfinal": 4, "target_modules": ["q_proj", "v_proj"]}
+    config = SftConfig(epochs=12, learning_rate=5e-3, batch=4)
+    SftUpdater(config, dataclasses.replace(context, adapter=settings)).update(GROUPS, parent=None, out=tmp_path, seed=0)
+    saved = load_file(tmp_path / "adapter_model.safetensors")
+    assert any(not torch.equal(w, w.bfloat16().float()) for w in saved.values())
+    model = load_policy(context.require_model().path, tmp_path, "bfloat16")
+    loaded = {name.replace(".default", ""): p for name, p in model.named_parameters()}
+    assert all(torch.equal(loaded[name], weight) for name, weight in saved.items())
 
 
 @pytest.mark.parametrize(

@@ -111,15 +111,17 @@ def test_the_judge_gives_what_the_trained_model_gives(
             assert score.value == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_trls_trainer_makes_the_same_kind_of_judge(
-    context: RunContext, groups: list[ScoredGroup], tmp_path: Path
+    dtype: str, context: RunContext, groups: list[ScoredGroup], tmp_path: Path
 ) -> None:
-    settings = {"dtype": "float32", "epochs": 8, "learning_rate": 3e-3, "batch": 6}
+    settings = {"dtype": dtype, "epochs": 8, "learning_rate": 3e-3, "batch": 6}
     updater = load_registry().create("updater", "trl-reward", settings, context)
     update = updater.update(groups, parent=None, out=tmp_path / "trl", seed=0)
     assert update.metrics["trl/accuracy"] > 0.7
+    assert (update.metrics["update/pairs"], update.metrics["update/steps"]) == (6, 8)
     path = update.checkpoint.path
-    judge = RewardModelJudge(JudgeConfig(path=path, base=str(context.require_model().path), dtype="float32"), context)
+    judge = RewardModelJudge(JudgeConfig(path=path, base=str(context.require_model().path), dtype=dtype), context)
     losses = []
     for better, worse in judge.score([scored.group for scored in groups]):
         odds = [math.log(score.value / (1 - score.value)) for score in (better, worse)]  # type: ignore[operator]

@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from tiny_training import mean_logp, models, scored_group
 from tiny_trl import DEMONSTRATIONS, EMBEDDING, GROUPS, IA3, LORA, VERA, Inputs, dpo, kto, sft
-from transformers import AutoModelForSequenceClassification
 
 from harness.errors import UpdateError
 from harness.protocols import ModelRef, RunContext
@@ -21,9 +18,7 @@ from harness.types import ScoredGroup
 from harness_plugins.configs_training import PreferenceConfig
 from harness_plugins.packing import TrainingCompletion, TrainingGroup
 from harness_plugins.preference import build_pairs
-from harness_plugins.trl.configs import TrlConfig, TrlRewardConfig
 from harness_plugins.trl.kto import round_robin
-from harness_plugins.trl.reward import fit_reward
 
 
 def sequences(batch: dict[str, Any], prefix: str = "") -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -188,33 +183,3 @@ def test_neighbours_have_different_prompts_as_far_as_can_be() -> None:
     assert all(a != b for a, b in pairwise(prompts))
     firsts = [tuple(round_robin(groups, random.Random(seed))[0]["prompt_ids"]) for seed in range(9)]
     assert len(set(firsts)) == 3
-
-
-# ---------------------------------------------------------------- reward
-
-
-def test_the_reward_model_learns_its_pairs(trl_context: RunContext, trl_model: ModelRef) -> None:
-    pairs = build_pairs(GROUPS, PreferenceConfig(pairs="all")).groups
-    torch.manual_seed(0)
-    base = AutoModelForSequenceClassification.from_pretrained(trl_model.path, num_labels=1, dtype=torch.float32)
-    lora = LoraConfig(task_type=TaskType.SEQ_CLS, r=4, target_modules="all-linear", modules_to_save=["score"])
-    judge: PeftModel = get_peft_model(base, lora)
-
-    def accuracy() -> float:
-        def value(group: TrainingGroup, index: int) -> float:
-            ids = torch.tensor([group.prompt_token_ids + group.completions[index].token_ids])
-            with torch.no_grad():
-                return float(judge.eval()(input_ids=ids).logits)
-
-        right = [value(g, chosen) > value(g, rejected) for g in pairs for chosen, rejected in g.pairs]
-        return sum(right) / len(right)
-
-    before = accuracy()
-    config: TrlConfig = TrlRewardConfig(dtype="float32", learning_rate=1e-2, epochs=12, batch=4)
-    metrics = fit_reward(judge, pairs, config, trl_context, seed=0)
-    assert accuracy() > before
-    assert accuracy() == 1.0
-    assert metrics["update/last_loss"] < metrics["update/first_loss"]
-    assert metrics["update/steps"] == 36
-    with pytest.raises(UpdateError, match="no pair"):
-        fit_reward(judge, [], config, trl_context, seed=0)

@@ -109,13 +109,13 @@ def prompts(model: ModelRef) -> list[ScoredGroup]:
     return result
 
 
-def updaters(context: RunContext) -> list[tuple[Any, list[ScoredGroup]]]:
+def updaters(context: RunContext, **changes: Any) -> list[tuple[Any, list[ScoredGroup]]]:
     judged = with_judges(context, Spy(even))
     return [
-        (sft(context, epochs=2, batch=2), DEMONSTRATIONS),
-        (dpo(context, epochs=2, batch=2), GROUPS),
-        (kto(context, epochs=2, batch=3), GROUPS),
-        (grpo(judged, n=4, groups_per_step=2), prompts(context.require_model())),
+        (sft(context, epochs=2, batch=2, **changes), DEMONSTRATIONS),
+        (dpo(context, epochs=2, batch=2, **changes), GROUPS),
+        (kto(context, epochs=2, batch=3, **changes), GROUPS),
+        (grpo(judged, n=4, groups_per_step=2, **changes), prompts(context.require_model())),
     ]
 
 

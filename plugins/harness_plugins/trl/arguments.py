@@ -59,7 +59,7 @@ def check_args(args: Mapping[str, Any], config_class: Any, *, where: str) -> Non
             raise ConfigError(f"{name!r} cannot be set: {OWNED[name]}", where=f"{where} args", remedy="Leave it out.")
 
 
-def trl_arguments(config_class: Any, config: TrlConfig, *, folder: str, seed: int, batch: int, **settled: Any) -> Any:
+def trl_arguments(config_class: Any, config: TrlConfig, *, folder: str, seed: int, **settled: Any) -> Any:
     """An object of TRL's config class. `settled` are fields that the updater decides. Raises ConfigError on values
     that TRL refuses."""
     cuda = torch.cuda.is_available()
@@ -70,7 +70,6 @@ def trl_arguments(config_class: Any, config: TrlConfig, *, folder: str, seed: in
                 **config.args,
                 "output_dir": folder,
                 "num_train_epochs": config.epochs,
-                "per_device_train_batch_size": batch,
                 "learning_rate": config.learning_rate,
                 "lr_scheduler_type": SCHEDULERS[config.lr_scheduler_type],
                 "warmup_steps": config.warmup_steps,

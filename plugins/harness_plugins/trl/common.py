@@ -1,4 +1,4 @@
-"""What the TRL updaters have in common: our model and adapter through a TRL trainer, watched, and sealed."""
+"""Our model and adapter through a TRL trainer, watched."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import math
 import tempfile
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import datasets
@@ -18,19 +17,13 @@ import torch
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from transformers import PrinterCallback, TrainerCallback
 
-from harness.chat import load_tokenizer
 from harness.errors import ConfigError, UpdateError
 from harness.protocols import Progress, RunContext
-from harness.types import AdapterCheckpoint, Update
-from harness_plugins.adapters import load_base, quiet, save_adapter, start_adapter
+from harness.types import AdapterCheckpoint
+from harness_plugins.adapters import load_base, quiet, start_adapter
 from harness_plugins.fitting import trainable
-from harness_plugins.memory import release
 from harness_plugins.processes import processes
-from harness_plugins.trl.configs import TrlConfig
 from harness_plugins.weights import saved_settings, trains_weights
-
-MakeTrainer = Callable[[Any, Any, str], Any]
-"""(model, tokenizer, a folder for scratch) -> a TRL trainer."""
 
 REFERENCE = "ref"
 """TRL's name for the copy of the adapter that its reference log-probabilities come from."""
@@ -39,46 +32,12 @@ NOT_MEANS = {"epoch", "num_tokens", "step_time"}
 """Logged numbers whose mean says nothing, or that differ from run to run."""
 
 
-def fit_with_trl(
-    context: RunContext,
-    config: TrlConfig,
-    make_trainer: MakeTrainer,
-    *,
-    parent: AdapterCheckpoint | None,
-    out: Path,
-    seed: int,
-    probe_token_ids: Sequence[int],
-    metrics: Callable[[], Mapping[str, float]],
-) -> Update:
-    """Train the parent adapter, or a new one, with the trainer and seal it in `out`.
-
-    `metrics` is called after training, and may raise UpdateError when the training was for nothing.
-    """
+def open_policy(context: RunContext, dtype: str, *, parent: AdapterCheckpoint | None, seed: int) -> Any:
+    """The base with the parent adapter, or with a new one, where TRL's trainers expect it."""
     reference = context.require_model()
     require_adapter(context, parent)
-    tokenizer = load_tokenizer(reference.path)
-    base: Any = load_base(reference.path, config.dtype)
-    base.to("cuda" if torch.cuda.is_available() else "cpu")
-    model = start_adapter(base, context.adapter, parent=parent, model=reference, seed=seed)
-    try:
-        parameters = list(trainable(model))  # TRL's reference adapter brings more
-        before = [parameter.detach().clone() for parameter in parameters]
-        trained = run_trainer(make_trainer, model, tokenizer, context.progress)
-        known = metrics()
-        if all(torch.equal(old, new) for old, new in zip(before, parameters, strict=True)):
-            raise UpdateError(
-                "no weight has changed",
-                where="update",
-                remedy="Take more optimizer steps, a shorter warm-up or a higher learning rate.",
-            )
-        if REFERENCE in model.peft_config:
-            model.delete_adapter(REFERENCE)
-        out.mkdir(parents=True, exist_ok=True)
-        checkpoint = save_adapter(model, out, base=reference.fingerprint, probe_token_ids=probe_token_ids)
-    finally:
-        del base, model  # the sampler needs the memory next
-        release()
-    return Update(checkpoint, {**known, **trained})
+    base = load_base(reference.path, dtype, device="cuda" if torch.cuda.is_available() else "cpu")
+    return start_adapter(base, context.adapter, parent=parent, model=reference, seed=seed)
 
 
 def require_adapter(context: RunContext, parent: AdapterCheckpoint | None) -> None:
@@ -97,15 +56,23 @@ def require_adapter(context: RunContext, parent: AdapterCheckpoint | None) -> No
         )
 
 
-def run_trainer(make_trainer: MakeTrainer, model: Any, tokenizer: Any, progress: Progress) -> dict[str, float]:
-    """Train `model` in place. Returns `update/...` metrics, and TRL's numbers as means over the steps, `trl/...`.
+def run_trainer(
+    make_trainer: Callable[[Any, str], Any],
+    model: Any,
+    progress: Progress,
+    metrics: Callable[[], Mapping[str, float]],
+) -> dict[str, float]:
+    """Train `model` in place with the trainer that `make_trainer` makes of it and a folder for scratch.
 
-    Raises ConfigError when TRL refuses the model or a setting, and UpdateError when a loss or a gradient is not finite
-    or no step was taken.
+    Returns `metrics()`, called after training, with `update/...` of the training itself and TRL's numbers as means
+    over the steps, `trl/...`. Raises ConfigError when TRL refuses the model or a setting, and UpdateError when a loss
+    or a gradient is not finite, no step was taken, or no weight has changed.
     """
+    parameters = list(trainable(model))  # TRL's reference adapter brings more
+    before = [parameter.detach().clone() for parameter in parameters]
     with tempfile.TemporaryDirectory() as scratch, silence(), ExitStack() as stack:
         try:
-            trainer = make_trainer(model, tokenizer, scratch)
+            trainer = make_trainer(model, scratch)
         except (ValueError, TypeError, NotImplementedError, ImportError) as error:
             raise ConfigError(f"TRL refuses it ({error})", where="updater") from error
         complete_reference(model)
@@ -123,13 +90,23 @@ def run_trainer(make_trainer: MakeTrainer, model: Any, tokenizer: Any, progress:
         raise UpdateError(
             "TRL took no optimizer step", where="update", remedy="Train on more data, or set a smaller batch."
         )
+    known = metrics()
+    if all(torch.equal(old, new) for old, new in zip(before, parameters, strict=True)):
+        raise UpdateError(
+            "no weight has changed",
+            where="update",
+            remedy="Take more optimizer steps, a shorter warm-up or a higher learning rate.",
+        )
+    if REFERENCE in model.peft_config:
+        model.delete_adapter(REFERENCE)
     losses = watcher.history["loss"]
     return {
+        **known,
         **{f"trl/{name}": sum(values) / len(values) for name, values in sorted(watcher.history.items())},
         "update/first_loss": losses[0],
         "update/last_loss": losses[-1],
         "update/steps": float(len(losses)),
-        "update/trainable_parameters": float(sum(p.numel() for p in trainable(model))),
+        "update/trainable_parameters": float(sum(p.numel() for p in parameters)),
     }
 
 

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from harness.specs import Config
+from harness_plugins.configs_training import OptimizationConfig, PairChoice, PairsConfig
 
 
-class TrlConfig(Config):
+class TrlConfig(OptimizationConfig):
     """What every updater of this folder can be told; the rest of TRL's settings goes through `args`."""
 
-    epochs: PositiveInt = 1
-    """Passes over the training data."""
-    learning_rate: PositiveFloat
-    lr_scheduler_type: Literal["constant", "linear", "cosine"] = "constant"
-    """What the learning rate does after the warm-up."""
-    warmup_steps: NonNegativeFloat = 0.0
-    """Optimizer steps of linear warm-up; below 1 it is a share of all steps."""
-    max_grad_norm: NonNegativeFloat = 1.0
-    """Gradients are scaled down to this norm; 0 leaves them as they are."""
-    weight_decay: NonNegativeFloat = 0.0
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Of the frozen base model. The adapter is trained in float32, on CUDA under TRL's bf16 autocast if this is so."""
     args: dict[str, Any] = Field(default_factory=dict)
@@ -40,16 +31,12 @@ class TrlSftConfig(TrlConfig):
     """A completion is trained on when its reward is at least this; an unscored one never is."""
 
 
-class TrlDpoConfig(TrlConfig):
+class TrlDpoConfig(PairsConfig, TrlConfig):
     """Preference optimization by TRL's DPOTrainer; its `loss_type` is set through `args`."""
 
     learning_rate: PositiveFloat = 5e-5
     batch: PositiveInt = 8
     """Pairs per forward pass; a step takes `gradient_accumulation_steps` (of `args`, 1 by default) of them."""
-    pairs: Literal["best_worst", "all"] = "best_worst"
-    """Which completions of a group are compared: the best with the worst, or every two with different rewards."""
-    min_margin: float = Field(default=0.0, ge=0, le=1)
-    """A pair's rewards differ by at least this."""
 
 
 class TrlKtoConfig(TrlConfig):
@@ -87,13 +74,10 @@ class TrlGrpoConfig(TrlConfig):
     """Of sampling and of the loss. That of the groups' sampling, unless it is given."""
 
 
-class TrlRewardConfig(TrlConfig):
+class TrlRewardConfig(PairsConfig, TrlConfig):
     """A reward model by TRL's RewardTrainer, on pairs."""
 
     learning_rate: PositiveFloat = 1e-4
     batch: PositiveInt = 8
     """Pairs per forward pass; a step takes `gradient_accumulation_steps` (of `args`, 1 by default) of them."""
-    pairs: Literal["best_worst", "all"] = "all"
-    """Which completions of a group are compared: the best with the worst, or every two with different rewards."""
-    min_margin: float = Field(default=0.0, ge=0, le=1)
-    """A pair's rewards differ by at least this."""
+    pairs: PairChoice = "all"

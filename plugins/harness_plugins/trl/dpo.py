@@ -3,62 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from harness.errors import UpdateError
-from harness.protocols import RunContext
-from harness.types import AdapterCheckpoint, ScoredGroup, Update
-from harness_plugins.configs_training import PreferenceConfig
+from harness.types import AdapterCheckpoint, ScoredGroup
 from harness_plugins.packing import TrainingGroup
-from harness_plugins.preference import build_pairs
-from harness_plugins.trl.arguments import check_args, require_trl, trl_arguments
-from harness_plugins.trl.configs import TrlDpoConfig
+from harness_plugins.preference import select_pairs
+from harness_plugins.trl.updater import Job, TrlUpdater
 
 
-class TrlDpoUpdater:
+class TrlDpoUpdater(TrlUpdater):
     """Trains on pairs. The reference is the policy at the start of the update: the parent adapter, or the base.
 
     DPOTrainer tokenizes text and takes no token ids. So it is given texts that stand for nothing, with the number of
     their row, and its own collator is handed that row's token ids.
     """
 
-    def __init__(self, config: TrlDpoConfig, context: RunContext) -> None:
-        require_trl()
-        from trl import DPOConfig
+    name = "trl-dpo"
+    trl_config = "DPOConfig"
 
-        check_args(config.args, DPOConfig, where="trl-dpo")
-        self.config = config
-        self.context = context
+    def job(self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, seed: int) -> Job:
+        selection = select_pairs(groups, self.config, where=self.name)
+        rows = pair_rows(selection.groups)
 
-    def update(
-        self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, out: Path, seed: int
-    ) -> Update:
-        from harness_plugins.trl.common import fit_with_trl
-
-        found = build_pairs(groups, PreferenceConfig(pairs=self.config.pairs, min_margin=self.config.min_margin))
-        if not found.groups:
-            raise UpdateError(
-                f"none of {len(groups)} groups holds two completions to prefer one of",
-                where="trl-dpo",
-                remedy="Sample more completions a prompt, lower min_margin, or use finer rewards.",
-            )
-        rows = pair_rows(found.groups)
-
-        def make_trainer(model: Any, tokenizer: Any, folder: str) -> Any:
+        def make_trainer(model: Any, tokenizer: Any, args: Any) -> Any:
             from datasets import Dataset
-            from trl import DPOConfig, DPOTrainer
+            from trl import DPOTrainer
             from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-            args = trl_arguments(
-                DPOConfig,
-                self.config,
-                folder=folder,
-                seed=seed,
-                batch=self.config.batch,
-                max_length=None,
-                remove_unused_columns=False,
-            )
             collate = DataCollatorForPreference(
                 pad_token_id=pad_token_id(tokenizer), pad_to_multiple_of=args.pad_to_multiple_of
             )
@@ -71,24 +42,16 @@ class TrlDpoUpdater:
                 processing_class=tokenizer,
             )
 
-        first = rows[0]
         tokens = sum(len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in rows)
-        return fit_with_trl(
-            self.context,
-            self.config,
+        return Job(
             make_trainer,
-            parent=parent,
-            out=out,
-            seed=seed,
-            probe_token_ids=first["prompt_ids"] + first["chosen_ids"],
-            metrics=lambda: {
-                "update/groups": float(len(groups)),
-                "update/groups_without_pair": float(len(groups) - len(found.groups)),
-                "update/pairs": float(len(rows)),
-                "update/unscored": float(found.unscored),
-                "update/empty": float(found.empty),
-                "update/tokens": float(tokens * self.config.epochs),
+            {
+                "per_device_train_batch_size": self.config.batch,
+                "max_length": None,
+                "remove_unused_columns": False,
             },
+            lambda: {**selection.metrics, "update/tokens": float(tokens * self.config.epochs)},
+            selection.probe_token_ids,
         )
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError, HarnessError
 from harness.judging import Bench
 from harness.protocols import RunContext
-from harness.types import BASE_POLICY, AdapterCheckpoint, Sampling, ScoredGroup, Update
-from harness_plugins.trl.arguments import check_args, require_trl, trl_arguments
+from harness.types import BASE_POLICY, AdapterCheckpoint, Sampling, ScoredGroup
 from harness_plugins.trl.configs import JudgeSeat, TrlGrpoConfig
 from harness_plugins.trl.judged import JudgedSampling, prompt_text
+from harness_plugins.trl.updater import Job, TrlUpdater
 
 
-class TrlGrpoUpdater:
+class TrlGrpoUpdater(TrlUpdater):
     """Lets GRPOTrainer sample, with transformers, and train on the prompts of the groups.
 
     The completions that the groups already have are not used. GRPOTrainer takes prompts as text: a prompt's is its
@@ -25,55 +24,38 @@ class TrlGrpoUpdater:
     an unscored completion no part in its group's mean and no advantage.
     """
 
-    def __init__(self, config: TrlGrpoConfig, context: RunContext) -> None:
-        require_trl()
-        from trl import GRPOConfig
+    name = "trl-grpo"
+    trl_config = "GRPOConfig"
 
-        check_args(config.args, GRPOConfig, where="trl-grpo")
-        self.config = config
-        self.context = context
+    def __init__(self, config: TrlGrpoConfig, context: RunContext) -> None:
+        super().__init__(config, context)
         self.bench = seat(config.judges, context)
 
-    def update(
-        self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, out: Path, seed: int
-    ) -> Update:
+    def job(self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, seed: int) -> Job:
         from harness.chat import load_generation_config, load_tokenizer, stop_ids
-        from harness_plugins.trl.common import fit_with_trl
 
         if not groups:
-            raise HarnessError("there are no prompts to train on", where="trl-grpo")
+            raise HarnessError("there are no prompts to train on", where=self.name)
         sampling = self.sampling(groups)
         completions = self.config.n or max(len(scored.group.completions) for scored in groups)
         if completions < 2:
             raise ConfigError(
                 "the groups have one completion a prompt, and GRPO compares at least two",
-                where="trl-grpo",
+                where=self.name,
                 remedy="Set n, such as n = 8.",
             )
         path = self.context.require_model().path
         tokenizer = load_tokenizer(path)
-        texts = [prompt_text(tokenizer, scored.group) for scored in groups]
+        rows = [{"prompt": prompt_text(tokenizer, scored.group), "group": i} for i, scored in enumerate(groups)]
         stops = stop_ids(tokenizer, load_generation_config(path))
         start = parent.version if parent else BASE_POLICY
         judged = JudgedSampling(self.bench, [scored.group for scored in groups], tokenizer, stops, sampling, start)
 
-        def make_trainer(model: Any, tokenizer: Any, folder: str) -> Any:
+        def make_trainer(model: Any, tokenizer: Any, args: Any) -> Any:
             from datasets import Dataset
-            from trl import GRPOConfig, GRPOTrainer
+            from trl import GRPOTrainer
 
-            args = trl_arguments(
-                GRPOConfig,
-                self.config,
-                folder=folder,
-                seed=seed,
-                batch=min(self.config.groups_per_step, len(groups)) * completions,
-                num_generations=completions,
-                max_completion_length=sampling.max_tokens,
-                temperature=sampling.temperature,
-                remove_unused_columns=False,
-            )
             model.generation_config.eos_token_id = sorted(stops)
-            rows = [{"prompt": text, "group": index} for index, text in enumerate(texts)]
             return GRPOTrainer(
                 model=model,
                 reward_funcs=[judged.reward],
@@ -83,15 +65,17 @@ class TrlGrpoUpdater:
             )
 
         first = groups[0].group
-        return fit_with_trl(
-            self.context,
-            self.config,
+        return Job(
             make_trainer,
-            parent=parent,
-            out=out,
-            seed=seed,
-            probe_token_ids=first.prompt_token_ids + first.completions[0].token_ids,
-            metrics=lambda: {"update/groups": float(len(groups)), **judged.metrics()},
+            {
+                "per_device_train_batch_size": min(self.config.groups_per_step, len(groups)) * completions,
+                "num_generations": completions,
+                "max_completion_length": sampling.max_tokens,
+                "temperature": sampling.temperature,
+                "remove_unused_columns": False,
+            },
+            lambda: {"update/groups": float(len(groups)), **judged.metrics()},
+            first.prompt_token_ids + first.completions[0].token_ids,
         )
 
     def sampling(self, groups: Sequence[ScoredGroup]) -> Sampling:

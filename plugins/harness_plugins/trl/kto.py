@@ -5,20 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
-from harness.errors import UpdateError
-from harness.protocols import RunContext
-from harness.types import AdapterCheckpoint, ScoredGroup, Update
+from harness.types import AdapterCheckpoint, ScoredGroup
 from harness_plugins.packing import TrainingGroup
-from harness_plugins.trl.arguments import check_args, require_trl, trl_arguments
-from harness_plugins.trl.configs import TrlKtoConfig
 from harness_plugins.trl.dpo import pad_token_id
-from harness_plugins.unpaired import label
+from harness_plugins.trl.updater import Job, TrlUpdater
+from harness_plugins.unpaired import require_others, select_labelled
 
 
-class TrlKtoUpdater:
+class TrlKtoUpdater(TrlUpdater):
     """Trains on single verdicts. The reference is the policy at the start of the update: the parent adapter, or the
     base.
 
@@ -28,58 +24,29 @@ class TrlKtoUpdater:
     which would be compared with itself, is left out.
     """
 
-    def __init__(self, config: TrlKtoConfig, context: RunContext) -> None:
-        require_trl()
-        from trl import KTOConfig
+    name = "trl-kto"
+    trl_config = "KTOConfig"
 
-        check_args(config.args, KTOConfig, where="trl-kto")
-        self.config = config
-        self.context = context
-        self.compares = config.args.get("loss_type", "kto") != "apo_zero_unpaired"  # which estimates no KL divergence
+    def job(self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, seed: int) -> Job:
+        selection = select_labelled(groups, self.config.desirable, where=self.name)
+        compares = self.config.args.get("loss_type", "kto") != "apo_zero_unpaired"  # which estimates no KL divergence
+        if compares:
+            require_others(selection.groups, "kto", where=self.name)
+        every = round_robin(selection.groups, random.Random(seed))
+        rows = every[:-1] if compares and len(every) % self.config.batch == 1 else every
 
-    def update(
-        self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, out: Path, seed: int
-    ) -> Update:
-        from harness_plugins.trl.common import fit_with_trl
-
-        labelled = label(groups, self.config.desirable)
-        if not labelled.groups:
-            raise UpdateError(
-                f"no completion of {len(groups)} groups is known to be good or bad",
-                where="trl-kto",
-                remedy="Look at the judges' verdicts, or set desirable to a number.",
-            )
-        if self.compares and len({group.prompt_token_ids for group in labelled.groups}) < 2:
-            raise UpdateError(
-                "KTO compares completions with those of other prompts, and there is one prompt",
-                where="trl-kto",
-                remedy='Sample more prompts, or set args.loss_type = "apo_zero_unpaired".',
-            )
-        every = round_robin(labelled.groups, random.Random(seed))
-        rows = every[:-1] if self.compares and len(every) % self.config.batch == 1 else every
-
-        def make_trainer(model: Any, tokenizer: Any, folder: str) -> Any:
+        def make_trainer(model: Any, tokenizer: Any, args: Any) -> Any:
             from datasets import Dataset
-            from trl import KTOConfig, KTOTrainer
+            from trl import KTOTrainer
             from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
 
-            args = trl_arguments(
-                KTOConfig,
-                self.config,
-                folder=folder,
-                seed=seed,
-                batch=self.config.batch,
-                max_length=None,
-                remove_unused_columns=False,
-                train_sampling_strategy="sequential",
-            )
             collate = DataCollatorForUnpairedPreference(
                 pad_token_id=pad_token_id(tokenizer), pad_to_multiple_of=args.pad_to_multiple_of
             )
 
             def batch(examples: Sequence[dict[str, Any]]) -> Any:
                 chosen = [rows[example["row"]] for example in examples]
-                return collate(with_others(chosen) if self.compares else chosen)
+                return collate(with_others(chosen) if compares else chosen)
 
             texts = [{"prompt": "0", "completion": "1", "label": row["label"], "row": i} for i, row in enumerate(rows)]
             return KTOTrainer(
@@ -91,24 +58,20 @@ class TrlKtoUpdater:
             )
 
         tokens = sum(len(row["completion_ids"]) for row in rows)
-        return fit_with_trl(
-            self.context,
-            self.config,
+        return Job(
             make_trainer,
-            parent=parent,
-            out=out,
-            seed=seed,
-            probe_token_ids=rows[0]["prompt_ids"] + rows[0]["completion_ids"],
-            metrics=lambda: {
-                "update/groups": float(len(groups)),
-                "update/desirable": float(labelled.good),
-                "update/undesirable": float(labelled.bad),
-                "update/unknown": float(labelled.unknown),
-                "update/empty": float(labelled.empty),
-                "update/truncated": float(labelled.truncated),
+            {
+                "per_device_train_batch_size": self.config.batch,
+                "max_length": None,
+                "remove_unused_columns": False,
+                "train_sampling_strategy": "sequential",
+            },
+            lambda: {
+                **selection.metrics,
                 "update/left_out": float(len(every) - len(rows)),
                 "update/tokens": float(tokens * self.config.epochs),
             },
+            selection.probe_token_ids,
         )
 
 

@@ -6,87 +6,54 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.chat import load_tokenizer
-from harness.errors import UpdateError
-from harness.protocols import RunContext
-from harness.types import AdapterCheckpoint, ScoredGroup, Update
-from harness_plugins.configs_training import PreferenceConfig
-from harness_plugins.packing import TrainingGroup
+from harness.types import AdapterCheckpoint, ScoredGroup
 from harness_plugins.preference import select_pairs
-from harness_plugins.trl.arguments import check_args, require_trl, trl_arguments
-from harness_plugins.trl.configs import TrlRewardConfig
+from harness_plugins.trl.dpo import pair_rows
+from harness_plugins.trl.updater import Job, TrlUpdater
 
 
-class TrlRewardUpdater:
-    """Makes what the updater `reward_model` makes: an adapter with a head, for the judge of that name."""
+class TrlRewardUpdater(TrlUpdater):
+    """Makes what the updater `reward_model` makes: an adapter with a head, for the judge of that name.
 
-    def __init__(self, config: TrlRewardConfig, context: RunContext) -> None:
-        require_trl()
-        from trl import RewardConfig
+    Of its metrics, `trl/accuracy` is the share of pairs in the right order, before each step.
+    """
 
-        check_args(config.args, RewardConfig, where="trl-reward")
-        self.config = config
-        self.context = context
+    name = "trl-reward"
+    trl_config = "RewardConfig"
 
-    def update(
-        self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, out: Path, seed: int
-    ) -> Update:
-        from harness_plugins.adapters import save_adapter
-        from harness_plugins.memory import release
+    def job(self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, seed: int) -> Job:
+        from harness.chat import load_tokenizer
+
+        selection = select_pairs(groups, self.config, where=self.name)
+        rows = [
+            {side: row["prompt_ids"] + row[side] for side in ("chosen_ids", "rejected_ids")}
+            for row in pair_rows(selection.groups)
+        ]
+
+        def make_trainer(model: Any, tokenizer: Any, args: Any) -> Any:
+            from datasets import Dataset
+            from trl import RewardTrainer
+
+            data = Dataset.from_list(rows)
+            return RewardTrainer(model=model, args=args, train_dataset=data, processing_class=tokenizer)
+
+        padding = filler(load_tokenizer(self.context.require_model().path), rows)
+        return Job(
+            make_trainer,
+            {"per_device_train_batch_size": self.config.batch, "max_length": None, "pad_token": padding},
+            lambda: selection.metrics,
+            selection.probe_token_ids,
+        )
+
+    def open(self, *, parent: AdapterCheckpoint | None, seed: int) -> Any:
         from harness_plugins.reward_head import open_reward_model
 
-        choice = PreferenceConfig(pairs=self.config.pairs, min_margin=self.config.min_margin)
-        selection = select_pairs(groups, choice, where="trl-reward")
-        model = open_reward_model(self.context, self.config.dtype, parent=parent, seed=seed)
-        try:
-            trained = fit_reward(model, selection.groups, self.config, self.context, seed)
-            out.mkdir(parents=True, exist_ok=True)
-            base = self.context.require_model().fingerprint
-            checkpoint = save_adapter(model, out, base=base, probe_token_ids=None, kind="reward_model")
-        finally:
-            del model
-            release()
-        return Update(checkpoint, {**selection.metrics, **trained})
+        return open_reward_model(self.context, self.config.dtype, parent=parent, seed=seed)
 
+    def seal(self, model: Any, out: Path, probe_token_ids: Sequence[int]) -> AdapterCheckpoint:
+        from harness_plugins.reward_head import seal_reward_model
 
-def fit_reward(
-    model: Any, pairs: Sequence[TrainingGroup], config: TrlRewardConfig, context: RunContext, seed: int
-) -> dict[str, float]:
-    """Train `model`, a sequence classifier with one label and a trainable adapter, in place on the groups' pairs.
-
-    Returns the metrics of `run_trainer`, among them `trl/accuracy`: the share of pairs in the right order, before each
-    step. Raises ConfigError on a setting that TRL refuses, and UpdateError without pairs.
-    """
-    from datasets import Dataset
-    from trl import RewardConfig, RewardTrainer
-
-    from harness_plugins.trl.common import run_trainer
-
-    rows = [
-        {
-            "chosen_ids": [*group.prompt_token_ids, *group.completions[chosen].token_ids],
-            "rejected_ids": [*group.prompt_token_ids, *group.completions[rejected].token_ids],
-        }
-        for group in pairs
-        for chosen, rejected in group.pairs
-    ]
-    if not rows:
-        raise UpdateError("there is no pair to train on", where="trl-reward")
-
-    def make_trainer(model: Any, tokenizer: Any, folder: str) -> Any:
-        args = trl_arguments(
-            RewardConfig,
-            config,
-            folder=folder,
-            seed=seed,
-            batch=config.batch,
-            max_length=None,
-            pad_token=filler(tokenizer, rows),
-        )
-        return RewardTrainer(model=model, args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
-
-    trained = run_trainer(make_trainer, model, load_tokenizer(context.require_model().path), context.progress)
-    return {"update/pairs": float(len(rows)), **trained}
+        return seal_reward_model(self.context, model, out)
 
 
 def filler(tokenizer: Any, rows: Sequence[dict[str, list[int]]]) -> str:
