@@ -67,8 +67,8 @@ def train(way: str, model: str, tokens: int, steps: int) -> None:
     from harness.protocols import RunContext, SilentProgress
     from harness.types import Completion, Group, Prompt, Sampling, ScoredGroup
     from harness_plugins import fitting  # what it imports is in memory before the count starts
-    from harness_plugins.configs_training import SftConfig
-    from harness_plugins.sft import SftUpdater
+    from harness_plugins.updaters.configs import SftConfig
+    from harness_plugins.updaters.sft import SftUpdater
 
     assert fitting
     settings = WAYS[way]

@@ -35,9 +35,9 @@ from harness.records import read_groups
 from harness.store import RunStore
 from harness.training_data import file_groups, judged_rounds
 from harness.types import AdapterCheckpoint, ScoredGroup
-from harness_plugins.adapters import load_policy
-from harness_plugins.packing import Row, TrainingCompletion, TrainingGroup
-from harness_plugins.shared_prefix import completion_logps
+from harness_plugins.models.adapters import load_policy
+from harness_plugins.models.packing import Row, TrainingCompletion, TrainingGroup
+from harness_plugins.models.shared_prefix import completion_logps
 
 FAST = {"epochs": 4, "learning_rate": 2e-4}
 LEARNT = {"epochs": 2, "learning_rate": 3e-4}
@@ -62,7 +62,7 @@ CASES = (
     Case("trl-sft", "likelihood", LEARNT),
     Case("trl-dpo", "margin", FAST),
     Case("trl-kto", "margin", {"epochs": 1, "learning_rate": 5e-4}),
-    Case("trl-reward", "accuracy", {**FAST, "epochs": 8}),
+    Case("trl-reward", "accuracy", {**FAST, "epochs": 2}),
     Case("trl-grpo", "margin", {"groups_per_step": 2, "learning_rate": 2e-4, "judges": [{"name": "tool_call"}]}),
 )
 

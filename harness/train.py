@@ -19,7 +19,7 @@ from harness.errors import ConfigError, StoreError, UpdateError
 from harness.identity import named_objectives
 from harness.launching import make_updater
 from harness.plugins import DISTRIBUTION, Registry, load_registry
-from harness.protocols import Progress, RunContext, SilentProgress
+from harness.protocols import Progress, RunContext, SilentProgress, Updater
 from harness.records import read_groups
 from harness.specs import UpdaterSpec
 from harness.store import RunStore
@@ -54,7 +54,41 @@ class Trained:
     lineage: Mapping[str, Any]
 
 
-def train_adapter(
+@dataclass(frozen=True)
+class Training:
+    """A training that is settled: everything is read and checked, and nothing is written yet."""
+
+    updater: Updater
+    groups: Sequence[ScoredGroup]
+    parent: AdapterCheckpoint | None
+    out: Path
+    scratch: Path
+    seed: int
+    record: Mapping[str, Any]
+    """What is known of it before it is done."""
+
+    def run(self) -> Trained:
+        with written_aside(self.out) as draft:
+            try:
+                update = self.updater.update(self.groups, parent=self.parent, out=draft, seed=self.seed)
+            except UpdateError:  # it would fail again from where it was
+                remove_checkpoints(self.scratch)
+                raise
+            lineage = {**self.record, "version": update.checkpoint.version, "metrics": dict(update.metrics)}
+            write_text(draft / LINEAGE, json.dumps(lineage, indent=1) + "\n")
+        remove_checkpoints(self.scratch)
+        return Trained(replace(update, checkpoint=replace(update.checkpoint, path=self.out)), lineage)
+
+
+def train_adapter(updater: str, data: Path, *, out: Path, **options: Any) -> Trained:
+    """Train an adapter with `updater` on `data` into the new folder `out`; `options` are those of `plan_training`.
+
+    A call that was interrupted goes on, when it is made again, from the last checkpoint in `out` + ".midway".
+    """
+    return plan_training(updater, data, out=out, **options).run()
+
+
+def plan_training(
     updater: str,
     data: Path,
     *,
@@ -68,13 +102,12 @@ def train_adapter(
     launcher: LauncherConfig | None = None,
     registry: Registry | None = None,
     progress: Progress | None = None,
-) -> Trained:
-    """Train an adapter with `updater` on `data`, a run's folder or a file, into the new folder `out`.
+) -> Training:
+    """What training `updater` on `data`, a run's folder or a file, into the new folder `out` comes to.
 
     From a run come, unless they are given, its model, its adapter settings, its last scored round, and as `parent` the
     adapter that this round's samples were drawn from (reward models start from the base). `parent` is an adapter's
-    folder, or "base". A call that was interrupted goes on, when it is made again, from the last checkpoint in `out` +
-    ".midway". Raises HarnessError for anything that is wrong, before anything is written.
+    folder, or "base". Raises HarnessError for anything that is wrong; nothing is written.
     """
     registry = registry or load_registry()
     source = _source(data, rounds)
@@ -105,31 +138,21 @@ def train_adapter(
     groups = source.groups(context)
     _note_other_policies(groups, start, context.progress)
 
-    with written_aside(out) as draft:
-        try:
-            update = trainer.update(groups, parent=start, out=draft, seed=seed)
-        except UpdateError:  # it would fail again from where it was
-            remove_checkpoints(scratch)
-            raise
-        lineage = {
-            "updater": updater,
-            "config": settings,
-            "components": origins,
-            "adapter": fresh,
-            "data": str(data),
-            "rounds": source.rounds,
-            "data_digest": digest([asdict(group) for group in groups]),
-            "groups": len(groups),
-            "model": {"name": reference.name, "fingerprint": reference.fingerprint},
-            "parent": start.version if start else BASE_POLICY,
-            "seed": seed,
-            "version": update.checkpoint.version,
-            "metrics": dict(update.metrics),
-            "harness": importlib.metadata.version(DISTRIBUTION),
-        }
-        write_text(draft / LINEAGE, json.dumps(lineage, indent=1) + "\n")
-    remove_checkpoints(scratch)
-    return Trained(replace(update, checkpoint=replace(update.checkpoint, path=out)), lineage)
+    record = {
+        "updater": updater,
+        "config": settings,
+        "components": origins,
+        "adapter": fresh,
+        "data": str(data),
+        "rounds": source.rounds,
+        "data_digest": digest([asdict(group) for group in groups]),
+        "groups": len(groups),
+        "model": {"name": reference.name, "fingerprint": reference.fingerprint},
+        "parent": start.version if start else BASE_POLICY,
+        "seed": seed,
+        "harness": importlib.metadata.version(DISTRIBUTION),
+    }
+    return Training(trainer, groups, start, out, scratch, seed, record)
 
 
 def read_training(checkpoint: AdapterCheckpoint) -> dict[str, Any] | None:

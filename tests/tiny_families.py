@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from harness.protocols import ModelRef
-from harness_plugins.shared_prefix import attention_for
+from harness_plugins.models.shared_prefix import attention_for
 
 VOCABULARY = 211
 

@@ -29,6 +29,7 @@ from harness.errors import EXIT_OK, ConfigError
 @click.option("--num-processes", type=click.IntRange(1), help="How many the launcher starts.")
 @click.option("--launcher-config", type=click.Path(path_type=Path), help="File of `accelerate config`.")
 @RUNS_OPTION
+@click.option("--dry-run", is_flag=True, help="Check everything, print what would be trained, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was trained as JSON.")
 @pass_app
 def train_command(
@@ -45,6 +46,7 @@ def train_command(
     num_processes: int | None,
     launcher_config: Path | None,
     runs: Path,
+    dry_run: bool,
     as_json: bool,
 ) -> int:
     """Train an adapter alone, from a stored run's groups or from a file.
@@ -53,7 +55,7 @@ def train_command(
     The same command again goes on with a training that was interrupted.
     """
     from harness.config import apply_sets
-    from harness.train import train_adapter
+    from harness.train import plan_training
 
     settings = apply_sets({}, sets)
     if unknown := sorted(set(settings) - {"config", "adapter"}):
@@ -63,7 +65,7 @@ def train_command(
         if not isinstance(value, dict):
             raise ConfigError(f"{key} = {value!r} is not a table", where="--set", remedy=f"Write {key}.NAME=VALUE.")
     source = runs / data if (runs / data / "run.json").is_file() else Path(data)
-    trained = train_adapter(
+    training = plan_training(
         updater,
         source,
         out=out,
@@ -77,6 +79,10 @@ def train_command(
         registry=app.registry,
         progress=app.view,
     )
+    if dry_run:
+        click.echo(json.dumps(training.record, indent=1))
+        return EXIT_OK
+    trained = training.run()
     if as_json:
         click.echo(json.dumps(trained.lineage, indent=1))
     else:

@@ -25,7 +25,7 @@ class MergedExporter:
         self._dtype, self._model = config.dtype, context.require_model()
 
     def export(self, checkpoint: AdapterCheckpoint, out: Path) -> None:
-        from harness_plugins.merging import merge_adapter
+        from harness_plugins.models.merging import merge_adapter
 
         merge_adapter(self._model.path, checkpoint.path, out, dtype=self._dtype)
         copy_tokenizer(self._model.path, out)
@@ -40,7 +40,7 @@ class AdapterExporter:
 
     def export(self, checkpoint: AdapterCheckpoint, out: Path) -> None:
         """Raises ConfigError for what PEFT could not put on the model as others load it."""
-        from harness_plugins.weights import saved_settings, trains_weights
+        from harness_plugins.models.weights import saved_settings, trains_weights
 
         settings = saved_settings(checkpoint.path)
         if trains_weights(settings) or checkpoint.quantization:

@@ -10,8 +10,9 @@ from harness.hookspecs import hookimpl
 from harness.plugins import make_objective
 from harness.protocols import Objective, RunContext
 from harness.specs import Config, ExporterSpec, GeneratorSpec, NoConfig, ObjectiveSpec, UpdaterSpec
-from harness_plugins.configs_generators import ScriptedConfig, TransformersConfig, VllmConfig
-from harness_plugins.configs_objectives import (
+from harness_plugins.exporters import AdapterExporter, MergedConfig, MergedExporter
+from harness_plugins.generators.configs import ScriptedConfig, TransformersConfig, VllmConfig
+from harness_plugins.objectives.configs import (
     BetaConfig,
     BradleyTerryConfig,
     CispoConfig,
@@ -28,17 +29,16 @@ from harness_plugins.configs_objectives import (
     RobustDpoConfig,
     SimpoConfig,
 )
-from harness_plugins.configs_training import (
+from harness_plugins.training.configs import reference_content
+from harness_plugins.trl.configs import TrlDpoConfig, TrlGrpoConfig, TrlKtoConfig, TrlRewardConfig, TrlSftConfig
+from harness_plugins.updaters.configs import (
     CptConfig,
     GroupConfig,
     PreferenceConfig,
     RewardModelConfig,
     SftConfig,
     UnpairedConfig,
-    reference_content,
 )
-from harness_plugins.exporters import AdapterExporter, MergedConfig, MergedExporter
-from harness_plugins.trl.configs import TrlDpoConfig, TrlGrpoConfig, TrlKtoConfig, TrlRewardConfig, TrlSftConfig
 
 
 @hookimpl
@@ -124,7 +124,7 @@ def harness_register_updaters() -> Iterable[UpdaterSpec]:
         UpdaterSpec(
             "cpt",
             "Continued pretraining on raw text, packed",
-            _lazy("cpt", "CptUpdater"),
+            _lazy("updaters.cpt", "CptUpdater"),
             CptConfig,
             family="sft",
             launchable=True,
@@ -132,7 +132,7 @@ def harness_register_updaters() -> Iterable[UpdaterSpec]:
         UpdaterSpec(
             "sft",
             "Fine-tuning on accepted completions",
-            _lazy("sft", "SftUpdater"),
+            _lazy("updaters.sft", "SftUpdater"),
             SftConfig,
             family="sft",
             launchable=True,
@@ -140,7 +140,7 @@ def harness_register_updaters() -> Iterable[UpdaterSpec]:
         UpdaterSpec(
             "preference",
             "DPO and its family, on pairs",
-            _lazy("preference", "PreferenceUpdater"),
+            _lazy("updaters.preference", "PreferenceUpdater"),
             PreferenceConfig,
             content=reference_content,
             family="preference",
@@ -149,7 +149,7 @@ def harness_register_updaters() -> Iterable[UpdaterSpec]:
         UpdaterSpec(
             "unpaired",
             "KTO and its family, on single verdicts",
-            _lazy("unpaired", "UnpairedUpdater"),
+            _lazy("updaters.unpaired", "UnpairedUpdater"),
             UnpairedConfig,
             content=reference_content,
             family="unpaired",
@@ -158,7 +158,7 @@ def harness_register_updaters() -> Iterable[UpdaterSpec]:
         UpdaterSpec(
             "group",
             "Group-relative reinforcement learning",
-            _lazy("group", "GroupUpdater"),
+            _lazy("updaters.group", "GroupUpdater"),
             GroupConfig,
             content=reference_content,
             family="group",
@@ -167,7 +167,7 @@ def harness_register_updaters() -> Iterable[UpdaterSpec]:
         UpdaterSpec(
             "reward_model",
             "A scalar head on pairs, for the judge reward_model",
-            _lazy("reward_model", "RewardModelUpdater"),
+            _lazy("updaters.reward_model", "RewardModelUpdater"),
             RewardModelConfig,
             family="reward",
             makes="reward_model",

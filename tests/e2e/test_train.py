@@ -190,9 +190,13 @@ def test_the_command(tiny_model: Path, tmp_path: Path) -> None:
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
 
     data = ("--data", "pairs.jsonl", "--model", str(tiny_model), "--set", "config.dtype=float32")
+    planned = harness("preference", *data, "--out", "new/dpo", "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    assert not (tmp_path / "new").exists()
     done = harness("preference", *data, "--out", "new/dpo", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["metrics"]["update/pairs"] == 3
+    assert json.loads(planned.stdout).items() <= json.loads(done.stdout).items()
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["dpo"]
     for wrong, says in (
         (("preference", *data, "--out", "new/dpo"), "it is there already"),

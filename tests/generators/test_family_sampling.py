@@ -12,10 +12,10 @@ from transformers import AutoModelForCausalLM
 
 from harness.protocols import RunContext, SilentProgress
 from harness.types import Sampling
-from harness_plugins.configs_generators import TransformersConfig
+from harness_plugins.generators.configs import TransformersConfig
 from harness_plugins.generators.decoding import why_not_cached
 from harness_plugins.generators.transformers_generator import create_transformers
-from harness_plugins.shared_prefix import attention_for
+from harness_plugins.models.shared_prefix import attention_for
 
 PROMPTS = [ask("hi"), ask("a longer question, to which the others are padded"), ask("why?")]
 TOKENS = 24

@@ -13,7 +13,7 @@ from harness.errors import StaleSamplerError
 from harness.probe import serve
 from harness.protocols import ModelRef, RunContext
 from harness.types import AdapterCheckpoint, Probe
-from harness_plugins.configs_generators import ScriptedConfig, TransformersConfig
+from harness_plugins.generators.configs import ScriptedConfig, TransformersConfig
 from harness_plugins.generators.scripted import create_scripted
 from harness_plugins.generators.transformers_generator import TransformersGenerator
 

@@ -11,7 +11,7 @@ from harness.errors import HarnessError
 from harness.protocols import ModelRef, RunContext
 from harness.specs import NoConfig
 from harness.types import AdapterCheckpoint, Sampling
-from harness_plugins.configs_generators import ScriptedConfig
+from harness_plugins.generators.configs import ScriptedConfig
 from harness_plugins.generators.reference import create_reference
 from harness_plugins.generators.scripted import create_scripted
 

@@ -19,7 +19,7 @@ from harness.tools import DECLINE, ToolCall, parse_calls, render_tools, write_ca
 from harness.types import Prompt, Sampling
 from harness_judges.settings import ToolCallConfig
 from harness_judges.tool_call.judge import tool_call_judge
-from harness_plugins.configs_generators import TransformersConfig
+from harness_plugins.generators.configs import TransformersConfig
 from harness_plugins.generators.reference import create_reference
 from harness_plugins.generators.transformers_generator import create_transformers
 

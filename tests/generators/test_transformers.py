@@ -14,7 +14,7 @@ from harness.errors import HarnessError
 from harness.protocols import ModelRef, RunContext
 from harness.tools import answer_schema
 from harness.types import AdapterCheckpoint, Sampling
-from harness_plugins.configs_generators import TransformersConfig
+from harness_plugins.generators.configs import TransformersConfig
 from harness_plugins.generators.transformers_generator import TransformersGenerator, create_transformers
 
 PROMPTS = [ask("hi"), ask("a much longer question, to be padded to"), ask("x" * 90), ask("why?")]

@@ -23,7 +23,7 @@ from harness.errors import HarnessError, StaleSamplerError
 from harness.probe import TOLERANCE, serve
 from harness.protocols import ModelRef, RunContext
 from harness.types import AdapterCheckpoint, Probe, Sampling
-from harness_plugins.configs_generators import VllmConfig
+from harness_plugins.generators.configs import VllmConfig
 from harness_plugins.generators.vllm_generator import VllmGenerator, create_vllm
 
 pytest.importorskip("vllm")

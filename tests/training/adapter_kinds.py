@@ -16,12 +16,12 @@ from transformers import AutoModelForCausalLM
 from harness.errors import AssetError
 from harness.protocols import RunContext
 from harness.types import AdapterCheckpoint, ScoredGroup
-from harness_plugins.adapters import load_policy
-from harness_plugins.configs_generators import TransformersConfig
-from harness_plugins.configs_training import SftConfig
+from harness_plugins.generators.configs import TransformersConfig
 from harness_plugins.generators.transformers_generator import create_transformers
-from harness_plugins.merging import merge_adapter
-from harness_plugins.sft import SftUpdater
+from harness_plugins.models.adapters import load_policy
+from harness_plugins.models.merging import merge_adapter
+from harness_plugins.updaters.configs import SftConfig
+from harness_plugins.updaters.sft import SftUpdater
 
 LINEAR = {"target_modules": "all-linear"}
 ATTENTION = {"target_modules": ["q_proj", "v_proj"]}

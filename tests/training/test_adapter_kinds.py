@@ -19,11 +19,11 @@ from transformers import AutoModelForCausalLM
 from harness.errors import AssetError, ConfigError
 from harness.plugins import load_registry
 from harness.protocols import ModelRef, RunContext
-from harness_plugins.adalora import PLANNED_LATER
-from harness_plugins.adapters import load_base, load_policy
-from harness_plugins.configs_training import SftConfig
-from harness_plugins.sft import SftUpdater
-from harness_plugins.weights import load_weights
+from harness_plugins.models.adalora import PLANNED_LATER
+from harness_plugins.models.adapters import load_base, load_policy
+from harness_plugins.models.weights import load_weights
+from harness_plugins.updaters.configs import SftConfig
+from harness_plugins.updaters.sft import SftUpdater
 
 GROUPS = [scored_group(i, (1.0,)) for i in range(8)]
 MERGED, LOADED = 1e-3, 1e-4

@@ -15,13 +15,13 @@ import pytest
 from oracles import BUDGETS, ORACLES, REGISTRY, Oracle
 from tiny_families import tiny_model
 
-from harness_plugins.baselines import step_baseline
-from harness_plugins.configs_objectives import ClippedConfig, KtoConfig
+from harness_plugins.objectives.baselines import step_baseline
+from harness_plugins.objectives.configs import ClippedConfig, KtoConfig
 from harness_plugins.objectives.grpo import Grpo
 from harness_plugins.objectives.kto import Kto
 from harness_plugins.objectives.pairs import sides
 from harness_plugins.objectives.rloo import Rloo
-from harness_plugins.training import sequence_batch
+from harness_plugins.training.steps import sequence_batch
 
 TOLERANCE = 2e-5
 """Relative, in fp32; the largest is that of RLOO, whose ratio is a product over a completion's tokens."""

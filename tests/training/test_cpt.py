@@ -16,9 +16,9 @@ from harness.errors import ConfigError
 from harness.plugins import load_registry
 from harness.protocols import ModelRef, RunContext
 from harness.training_data import file_groups
-from harness_plugins.configs_training import CptConfig
-from harness_plugins.cpt import CptUpdater, cut
-from harness_plugins.packing import hold_out
+from harness_plugins.models.packing import hold_out
+from harness_plugins.updaters.configs import CptConfig
+from harness_plugins.updaters.cpt import CptUpdater, cut
 
 ADAPTER = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": "all-linear"}
 TEXTS = ["the cat sat on the mat. " * 9, "a dog.", "the cat ate the dog on the mat. " * 5]

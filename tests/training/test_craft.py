@@ -15,13 +15,13 @@ from harness.errors import ConfigError, UpdateError
 from harness.plugins import load_registry
 from harness.protocols import RunContext, SilentProgress
 from harness.types import AdapterCheckpoint, Sampling
-from harness_plugins.adapters import load_policy
-from harness_plugins.configs_training import GroupConfig, PreferenceConfig, SftConfig
-from harness_plugins.fitting import loss_on, midway
-from harness_plugins.group import GroupUpdater
-from harness_plugins.packing import hold_out
-from harness_plugins.preference import PreferenceUpdater
-from harness_plugins.sft import SftUpdater
+from harness_plugins.models.adapters import load_policy
+from harness_plugins.models.packing import hold_out
+from harness_plugins.training.fitting import loss_on, midway
+from harness_plugins.updaters.configs import GroupConfig, PreferenceConfig, SftConfig
+from harness_plugins.updaters.group import GroupUpdater
+from harness_plugins.updaters.preference import PreferenceUpdater
+from harness_plugins.updaters.sft import SftUpdater
 
 GROUPS = [scored_group(i, (1.0, 0.0, 0.4)) for i in range(8)]
 SFT: dict[str, Any] = {"dtype": "float32", "batch": 2, "epochs": 3, "learning_rate": 1e-3, "min_reward": 0.4}

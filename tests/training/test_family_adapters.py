@@ -16,11 +16,11 @@ from tiny_training import scored_group, tokens
 from transformers import AutoModelForCausalLM
 
 from harness.protocols import ModelRef, RunContext
-from harness_plugins.configs_training import SftConfig
-from harness_plugins.merging import merge_adapter
+from harness_plugins.models.merging import merge_adapter
+from harness_plugins.models.shared_prefix import attention_for
 from harness_plugins.objectives.nll import Nll
-from harness_plugins.sft import SftUpdater
-from harness_plugins.shared_prefix import attention_for
+from harness_plugins.updaters.configs import SftConfig
+from harness_plugins.updaters.sft import SftUpdater
 
 DEMONSTRATIONS = [scored_group(seed, (1.0,), logprobs=False) for seed in range(4)]
 INPUTS = torch.tensor([tokens(20, 3)])

@@ -14,17 +14,17 @@ from tiny_training import scored_group, tokens, with_lora
 
 from harness.errors import HarnessError
 from harness.protocols import RunContext, SequenceBatch, StepTotals
-from harness_plugins.configs_objectives import CispoConfig, ClippedConfig, GspoConfig
-from harness_plugins.configs_training import GroupConfig
-from harness_plugins.group import GroupUpdater
+from harness_plugins.models.packing import TrainingCompletion, TrainingGroup, make_step
+from harness_plugins.models.shared_prefix import token_logps, token_logps_and_entropies
 from harness_plugins.objectives.cispo import Cispo
+from harness_plugins.objectives.configs import CispoConfig, ClippedConfig, GspoConfig
 from harness_plugins.objectives.grpo import Bnpo, Dapo, DrGrpo, Grpo
 from harness_plugins.objectives.gspo import Gspo
 from harness_plugins.objectives.rloo import Rloo
 from harness_plugins.objectives.surrogate import reference_kl
-from harness_plugins.packing import TrainingCompletion, TrainingGroup, make_step
-from harness_plugins.shared_prefix import token_logps, token_logps_and_entropies
-from harness_plugins.training import sequence_batch
+from harness_plugins.training.steps import sequence_batch
+from harness_plugins.updaters.configs import GroupConfig
+from harness_plugins.updaters.group import GroupUpdater
 
 ESTIMATORS = ("k1", "k2", "k3")
 FAMILY: list[tuple[Any, Any]] = [

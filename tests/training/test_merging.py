@@ -11,7 +11,7 @@ from tiny_training import tokens, with_lora
 from transformers import AutoModelForCausalLM
 
 from harness.errors import AssetError
-from harness_plugins.merging import merge_adapter
+from harness_plugins.models.merging import merge_adapter
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.3)])

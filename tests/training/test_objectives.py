@@ -10,8 +10,8 @@ import torch
 
 from harness.errors import HarnessError
 from harness.protocols import SequenceBatch, StepTotals
-from harness_plugins.configs_objectives import ClippedConfig, DapoConfig, DpoConfig, KtoConfig, RobustDpoConfig
 from harness_plugins.objectives.bco import Bco
+from harness_plugins.objectives.configs import ClippedConfig, DapoConfig, DpoConfig, KtoConfig, RobustDpoConfig
 from harness_plugins.objectives.dft import Dft
 from harness_plugins.objectives.dpo import Dpo, RobustDpo
 from harness_plugins.objectives.grpo import Dapo, DrGrpo, Grpo

@@ -14,11 +14,11 @@ from harness.advantages import group_advantages
 from harness.errors import ConfigError
 from harness.protocols import RunContext
 from harness.types import Sampling
-from harness_plugins.configs_objectives import ClippedConfig
-from harness_plugins.configs_training import GroupConfig
-from harness_plugins.group import GroupUpdater
+from harness_plugins.objectives.configs import ClippedConfig
 from harness_plugins.objectives.grpo import Grpo
-from harness_plugins.overlong import punished_rewards, soft_punishment
+from harness_plugins.training.overlong import punished_rewards, soft_punishment
+from harness_plugins.updaters.configs import GroupConfig
+from harness_plugins.updaters.group import GroupUpdater
 
 SIX = Sampling(max_tokens=6)
 DATA = scored_group(0, (1.0, None, 0.5, 0.0), sampling=SIX, truncated=(3,))

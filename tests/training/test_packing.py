@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError
-from harness_plugins.packing import Row, TrainingCompletion, TrainingGroup, lay_out, make_step, pack
+from harness_plugins.models.packing import Row, TrainingCompletion, TrainingGroup, lay_out, make_step, pack
 
 ids = st.lists(st.integers(0, 99), min_size=1, max_size=9).map(tuple)
 groups = st.lists(

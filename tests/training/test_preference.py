@@ -14,12 +14,12 @@ from tiny_training import mean_logp, models, scored_group
 from harness.errors import ConfigError, HarnessError
 from harness.protocols import ModelRef, RunContext
 from harness.types import Preference
-from harness_plugins.configs_objectives import DpoConfig, OrpoConfig, SimpoConfig
-from harness_plugins.configs_training import PreferenceConfig
+from harness_plugins.objectives.configs import DpoConfig, OrpoConfig, SimpoConfig
 from harness_plugins.objectives.dpo import Dpo
 from harness_plugins.objectives.orpo import Orpo
 from harness_plugins.objectives.simpo import Simpo
-from harness_plugins.preference import PreferenceUpdater
+from harness_plugins.updaters.configs import PreferenceConfig
+from harness_plugins.updaters.preference import PreferenceUpdater
 
 CONFIG = PreferenceConfig(dtype="float32", learning_rate=1e-2, groups_per_step=2)
 GROUPS = [scored_group(seed, (0.5, 0.0, 1.0, 0.0)) for seed in range(4)]

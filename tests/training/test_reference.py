@@ -14,20 +14,21 @@ from tiny_training import mean_logp, models, plain_logps, scored_group
 from harness.errors import StoreError
 from harness.protocols import RunContext
 from harness.types import AdapterCheckpoint
-from harness_plugins.adapters import load_base, start_adapter
-from harness_plugins.configs_objectives import ClippedConfig, DpoConfig, KtoConfig
-from harness_plugins.configs_training import GroupConfig, PreferenceConfig, ReferenceConfig, SftConfig, UnpairedConfig
-from harness_plugins.group import GroupUpdater
+from harness_plugins.models.adapters import load_base, start_adapter
+from harness_plugins.models.packing import TrainingCompletion, TrainingGroup
+from harness_plugins.objectives.configs import ClippedConfig, DpoConfig, KtoConfig
 from harness_plugins.objectives.dpo import Dpo
 from harness_plugins.objectives.grpo import Grpo
 from harness_plugins.objectives.kto import Kto
 from harness_plugins.objectives.nll import Nll
-from harness_plugins.packing import TrainingCompletion, TrainingGroup
-from harness_plugins.preference import PreferenceUpdater
-from harness_plugins.reference import with_reference
-from harness_plugins.sft import SftUpdater
-from harness_plugins.unpaired import UnpairedUpdater
-from harness_plugins.updating import Pass
+from harness_plugins.training.configs import ReferenceConfig
+from harness_plugins.training.reference import with_reference
+from harness_plugins.training.updater import Pass
+from harness_plugins.updaters.configs import GroupConfig, PreferenceConfig, SftConfig, UnpairedConfig
+from harness_plugins.updaters.group import GroupUpdater
+from harness_plugins.updaters.preference import PreferenceUpdater
+from harness_plugins.updaters.sft import SftUpdater
+from harness_plugins.updaters.unpaired import UnpairedUpdater
 
 SCORED = [scored_group(seed, (1.0, 0.0, 0.5)) for seed in range(3)]
 GROUPS = [

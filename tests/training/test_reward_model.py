@@ -25,10 +25,10 @@ from harness.training_data import file_groups
 from harness.types import ScoredGroup
 from harness_judges.reward_model import RewardModelJudge
 from harness_judges.settings import RewardModelConfig as JudgeConfig
-from harness_plugins.configs_training import RewardModelConfig, SftConfig
-from harness_plugins.packing import Row
-from harness_plugins.reward_model import RewardModelUpdater
-from harness_plugins.sft import SftUpdater
+from harness_plugins.models.packing import Row
+from harness_plugins.updaters.configs import RewardModelConfig, SftConfig
+from harness_plugins.updaters.reward_model import RewardModelUpdater
+from harness_plugins.updaters.sft import SftUpdater
 
 ADAPTER = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": "all-linear"}
 SETTINGS: dict[str, Any] = {"dtype": "float32", "groups_per_step": 4, "epochs": 10, "learning_rate": 5e-3}

@@ -7,8 +7,8 @@ import torch
 from tiny_families import FAMILIES, REFUSED, WINDOW, tiny_model
 from tiny_training import assert_same_gradients, gradients, plain_logps, tokens, with_lora
 
-from harness_plugins.packing import TrainingCompletion, TrainingGroup, pack
-from harness_plugins.shared_prefix import attention_for, completion_logps, token_logps, why_not_shareable
+from harness_plugins.models.packing import TrainingCompletion, TrainingGroup, pack
+from harness_plugins.models.shared_prefix import attention_for, completion_logps, token_logps, why_not_shareable
 
 GROUPS = [
     TrainingGroup(tokens(11, 1), tuple(TrainingCompletion(tokens(n, 10 + n)) for n in (4, 1, 7, 5))),

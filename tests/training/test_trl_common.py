@@ -21,7 +21,7 @@ from harness.checkpoints import open_checkpoint
 from harness.errors import ConfigError, UpdateError
 from harness.plugins import load_registry
 from harness.protocols import RunContext
-from harness_plugins.adapters import load_base, start_adapter
+from harness_plugins.models.adapters import load_base, start_adapter
 from harness_plugins.trl.arguments import OWNED
 from harness_plugins.trl.dpo import TrlDpoUpdater
 from harness_plugins.trl.grpo import TrlGrpoUpdater

@@ -15,10 +15,10 @@ from tiny_trl import DEMONSTRATIONS, EMBEDDING, GROUPS, IA3, LORA, VERA, Inputs,
 from harness.errors import UpdateError
 from harness.protocols import ModelRef, RunContext
 from harness.types import ScoredGroup
-from harness_plugins.configs_training import PreferenceConfig
-from harness_plugins.packing import TrainingCompletion, TrainingGroup
-from harness_plugins.preference import build_pairs
+from harness_plugins.models.packing import TrainingCompletion, TrainingGroup
 from harness_plugins.trl.kto import round_robin
+from harness_plugins.updaters.configs import PreferenceConfig
+from harness_plugins.updaters.preference import build_pairs
 
 
 def sequences(batch: dict[str, Any], prefix: str = "") -> list[tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -13,13 +13,13 @@ from tiny_training import mean_logp, models, plain_logps, scored_group, tokens
 
 from harness.errors import HarnessError
 from harness.protocols import RunContext
-from harness_plugins.baselines import step_baseline
-from harness_plugins.configs_objectives import KtoConfig
-from harness_plugins.configs_training import UnpairedConfig
+from harness_plugins.models.packing import TrainingCompletion, TrainingGroup, make_step
+from harness_plugins.objectives.baselines import step_baseline
 from harness_plugins.objectives.bco import Bco
+from harness_plugins.objectives.configs import KtoConfig
 from harness_plugins.objectives.kto import ApoZeroUnpaired, Kto
-from harness_plugins.packing import TrainingCompletion, TrainingGroup, make_step
-from harness_plugins.unpaired import UnpairedUpdater, label, mismatch
+from harness_plugins.updaters.configs import UnpairedConfig
+from harness_plugins.updaters.unpaired import UnpairedUpdater, label, mismatch
 
 CONFIG = UnpairedConfig(dtype="float32", learning_rate=1e-2, groups_per_step=2)
 GROUPS = [scored_group(seed, (0.5, 0.0, 1.0)) for seed in range(4)]

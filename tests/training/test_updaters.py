@@ -19,13 +19,13 @@ from harness.checkpoints import open_checkpoint
 from harness.errors import ConfigError, HarnessError
 from harness.protocols import LossOutput, ModelRef, RunContext, SequenceBatch
 from harness.types import AdapterCheckpoint, Sampling, ScoredGroup
-from harness_plugins.adapters import load_base, peft_config, start_adapter
-from harness_plugins.configs_objectives import ClippedConfig
-from harness_plugins.configs_training import GroupConfig, SftConfig
-from harness_plugins.group import GroupUpdater
+from harness_plugins.models.adapters import load_base, peft_config, start_adapter
+from harness_plugins.objectives.configs import ClippedConfig
 from harness_plugins.objectives.grpo import Grpo
 from harness_plugins.objectives.nll import Nll
-from harness_plugins.sft import SftUpdater
+from harness_plugins.updaters.configs import GroupConfig, SftConfig
+from harness_plugins.updaters.group import GroupUpdater
+from harness_plugins.updaters.sft import SftUpdater
 
 SFT = SftConfig(dtype="float32", epochs=4, learning_rate=1e-2, batch=4)
 GROUP = GroupConfig(dtype="float32", learning_rate=1e-2, groups_per_step=2, old_logps="recompute")

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from harness.types import Sampling
 from harness_plugins.generators.constrained import SchemaMatcher
 from harness_plugins.generators.sampling import draw
-from harness_plugins.shared_prefix import FULL, SLIDING, attention_types, parameters, unwrapped, virtual_tokens
+from harness_plugins.models.shared_prefix import FULL, SLIDING, attention_types, parameters, unwrapped, virtual_tokens
 
 COMPACT_BELOW = 0.75
 """Finished rows are computed along until fewer than this share is alive: dropping them copies the cache."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from harness.errors import HarnessError
 from harness.protocols import ModelRef
-from harness_plugins.configs_generators import VllmConfig
+from harness_plugins.generators.configs import VllmConfig
 from harness_plugins.generators.guard import OrphanGuard
 
 if TYPE_CHECKING:

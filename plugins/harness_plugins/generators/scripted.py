@@ -9,7 +9,7 @@ from typing import Protocol
 from harness.errors import HarnessError
 from harness.protocols import RunContext
 from harness.types import BASE_POLICY, AdapterCheckpoint, Completion, FinishReason, Group, Prompt, Sampling
-from harness_plugins.configs_generators import ScriptedConfig
+from harness_plugins.generators.configs import ScriptedConfig
 
 NAME = "scripted"
 REFERENCE = "$reference"

@@ -17,13 +17,13 @@ from harness import chat
 from harness.errors import AssetError, ConfigError, HarnessError
 from harness.protocols import ModelRef, RunContext
 from harness.types import BASE_POLICY, AdapterCheckpoint, Completion, Group, Prompt, Sampling
-from harness_plugins.adapters import attach, load_policy
-from harness_plugins.configs_generators import TransformersConfig
+from harness_plugins.generators.configs import TransformersConfig
 from harness_plugins.generators.constrained import SchemaGrammars
 from harness_plugins.generators.decoding import Row, decode_rows, why_not_cached
 from harness_plugins.generators.sampling import uniforms
-from harness_plugins.shared_prefix import attention_for, virtual_tokens
-from harness_plugins.weights import saved_settings, trains_weights
+from harness_plugins.models.adapters import attach, load_policy
+from harness_plugins.models.shared_prefix import attention_for, virtual_tokens
+from harness_plugins.models.weights import saved_settings, trains_weights
 
 NAME = "transformers"
 

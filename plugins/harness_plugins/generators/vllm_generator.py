@@ -13,10 +13,10 @@ from harness import chat
 from harness.errors import ConfigError, HarnessError
 from harness.protocols import RunContext
 from harness.types import BASE_POLICY, AdapterCheckpoint, Completion, FinishReason, Group, Prompt, Sampling
-from harness_plugins.configs_generators import VllmConfig
+from harness_plugins.generators.configs import VllmConfig
 from harness_plugins.generators.constrained import grammar_schema
 from harness_plugins.generators.engine import start_engine
-from harness_plugins.weights import saved_settings
+from harness_plugins.models.weights import saved_settings
 
 if TYPE_CHECKING:
     from vllm import CompletionOutput, RequestOutput, SamplingParams
@@ -181,7 +181,7 @@ class VllmGenerator:
         self._llm.reset_prefix_cache()
 
     def _merge_and_reload(self, checkpoint: AdapterCheckpoint) -> None:
-        from harness_plugins.merging import merge_adapter
+        from harness_plugins.models.merging import merge_adapter
 
         with tempfile.TemporaryDirectory(prefix="harness-merged-") as folder:
             started = time.perf_counter()

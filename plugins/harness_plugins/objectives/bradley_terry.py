@@ -6,7 +6,7 @@ from torch.nn.functional import logsigmoid
 
 from harness.errors import HarnessError
 from harness.protocols import LossOutput, SequenceBatch
-from harness_plugins.configs_objectives import BradleyTerryConfig
+from harness_plugins.objectives.configs import BradleyTerryConfig
 
 
 class BradleyTerry:

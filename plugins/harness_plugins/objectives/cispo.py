@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.protocols import SequenceBatch
-from harness_plugins.configs_objectives import CispoConfig
+from harness_plugins.objectives.configs import CispoConfig
 from harness_plugins.objectives.groups import GroupObjective
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch.nn.functional import logsigmoid
 
-from harness_plugins.configs_objectives import DiscopopConfig
+from harness_plugins.objectives.configs import DiscopopConfig
 from harness_plugins.objectives.pairs import PairObjective, Side
 
 if TYPE_CHECKING:

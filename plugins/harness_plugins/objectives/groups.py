@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from harness.errors import HarnessError
 from harness.protocols import LossOutput, SequenceBatch
-from harness_plugins.configs_objectives import ClippedConfig, GroupObjectiveConfig
 from harness_plugins.objectives import surrogate
+from harness_plugins.objectives.configs import ClippedConfig, GroupObjectiveConfig
 
 if TYPE_CHECKING:
     from torch import Tensor

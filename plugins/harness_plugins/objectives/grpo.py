@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.protocols import SequenceBatch
-from harness_plugins.configs_objectives import ClippedConfig
+from harness_plugins.objectives.configs import ClippedConfig
 from harness_plugins.objectives.groups import GroupObjective, clipped_tokens, lengths
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness_plugins.configs_objectives import BetaConfig
+from harness_plugins.objectives.configs import BetaConfig
 from harness_plugins.objectives.pairs import PairObjective, Side
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harness.errors import HarnessError
 from harness.protocols import LossOutput, SequenceBatch
-from harness_plugins.baselines import Baseline
-from harness_plugins.configs_objectives import KtoConfig
+from harness_plugins.objectives.baselines import Baseline
+from harness_plugins.objectives.configs import KtoConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,7 @@ class UnpairedObjective(ABC):
 
     name: ClassVar[str]
     step_baseline: ClassVar[Baseline] = "none"
-    """What `batch.baseline` is to hold: see `harness_plugins.baselines`."""
+    """What `batch.baseline` is to hold: see `harness_plugins.objectives.baselines`."""
 
     def __init__(self, config: KtoConfig) -> None:
         self.config = config

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from harness.errors import ConfigError, did_you_mean
-from harness_plugins.training import SCHEDULERS
+from harness_plugins.training.steps import SCHEDULERS
 from harness_plugins.trl.configs import TrlConfig
 
 REASONS = {

@@ -20,10 +20,10 @@ from transformers import PrinterCallback, TrainerCallback
 from harness.errors import ConfigError, UpdateError
 from harness.protocols import Progress, RunContext
 from harness.types import AdapterCheckpoint
-from harness_plugins.adapters import load_base, quiet, start_adapter
-from harness_plugins.fitting import trainable
-from harness_plugins.processes import processes
-from harness_plugins.weights import saved_settings, trains_weights
+from harness_plugins.models.adapters import load_base, quiet, start_adapter
+from harness_plugins.models.weights import saved_settings, trains_weights
+from harness_plugins.training.fitting import trainable
+from harness_plugins.training.processes import processes
 
 REFERENCE = "ref"
 """TRL's name for the copy of the adapter that its reference log-probabilities come from."""

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from harness.specs import Config
-from harness_plugins.configs_training import OptimizationConfig, PairChoice, PairsConfig
+from harness_plugins.training.configs import OptimizationConfig
+from harness_plugins.updaters.configs import PairChoice, PairsConfig
 
 
 class TrlConfig(OptimizationConfig):

@@ -8,10 +8,10 @@ from itertools import zip_longest
 from typing import Any
 
 from harness.types import AdapterCheckpoint, ScoredGroup
-from harness_plugins.packing import TrainingGroup
+from harness_plugins.models.packing import TrainingGroup
 from harness_plugins.trl.dpo import pad_token_id
 from harness_plugins.trl.updater import Job, TrlUpdater
-from harness_plugins.unpaired import require_others, select_labelled
+from harness_plugins.updaters.unpaired import require_others, select_labelled
 
 
 class TrlKtoUpdater(TrlUpdater):

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.types import AdapterCheckpoint, ScoredGroup
-from harness_plugins.preference import select_pairs
 from harness_plugins.trl.dpo import pair_rows
 from harness_plugins.trl.updater import Job, TrlUpdater
+from harness_plugins.updaters.preference import select_pairs
 
 
 class TrlRewardUpdater(TrlUpdater):
@@ -46,12 +46,12 @@ class TrlRewardUpdater(TrlUpdater):
         )
 
     def open(self, *, parent: AdapterCheckpoint | None, seed: int) -> Any:
-        from harness_plugins.reward_head import open_reward_model
+        from harness_plugins.training.reward_head import open_reward_model
 
         return open_reward_model(self.context, self.config.dtype, parent=parent, seed=seed)
 
     def seal(self, model: Any, out: Path, probe_token_ids: Sequence[int]) -> AdapterCheckpoint:
-        from harness_plugins.reward_head import seal_reward_model
+        from harness_plugins.training.reward_head import seal_reward_model
 
         return seal_reward_model(self.context, model, out)
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.types import AdapterCheckpoint, ScoredGroup
-from harness_plugins.packing import TrainingGroup
-from harness_plugins.sft import select_demonstrations
+from harness_plugins.models.packing import TrainingGroup
 from harness_plugins.trl.updater import Job, TrlUpdater
+from harness_plugins.updaters.sft import select_demonstrations
 
 IGNORED = -100
 """The label that a cross-entropy leaves out."""

@@ -59,7 +59,7 @@ class TrlUpdater(ABC):
 
     def seal(self, model: Any, out: Path, probe_token_ids: Sequence[int]) -> AdapterCheckpoint:
         """What was trained, on disk."""
-        from harness_plugins.adapters import save_adapter
+        from harness_plugins.models.adapters import save_adapter
 
         return save_adapter(model, out, base=self.context.require_model().fingerprint, probe_token_ids=probe_token_ids)
 
@@ -69,7 +69,7 @@ class TrlUpdater(ABC):
         self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, out: Path, seed: int
     ) -> Update:
         from harness.chat import load_tokenizer
-        from harness_plugins.memory import release
+        from harness_plugins.models.memory import release
         from harness_plugins.trl.common import run_trainer
 
         job = self.job(groups, parent=parent, seed=seed)

@@ -21,9 +21,9 @@ from transformers import PreTrainedTokenizerFast
 
 from harness.plugins import load_registry, make_objective
 from harness.protocols import RunContext, SequenceBatch
-from harness_plugins.baselines import step_baseline
-from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep
-from harness_plugins.training import sequence_batch
+from harness_plugins.models.packing import TrainingCompletion, TrainingGroup, TrainingStep
+from harness_plugins.objectives.baselines import step_baseline
+from harness_plugins.training.steps import sequence_batch
 
 disable_progress_bars()  # of the data sets of a row or two that TRL's trainers prepare
 

@@ -13,7 +13,7 @@ from tiny_families import tiny_model
 from tiny_training import plain_logps, tokens, with_lora
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step
+from harness_plugins.models.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step
 from oracles.common import Oracle, Outcome, outcome, padded, sequences, tokenizer, trl_options
 
 LIMIT = 12

@@ -9,7 +9,7 @@ from tiny_families import tiny_model
 from tiny_training import tokens
 from trl import SFTConfig, SFTTrainer
 
-from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step
+from harness_plugins.models.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step
 from oracles.common import Oracle, Outcome, labelled, outcome, sequences, tokenizer, trl_options
 
 

@@ -16,7 +16,7 @@ from trl import DPOConfig, DPOTrainer
 from trl.experimental.cpo import CPOTrainer
 from trl.experimental.orpo import ORPOTrainer
 
-from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step
+from harness_plugins.models.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step
 from oracles.common import Oracle, Outcome, joined, outcome, reference_sums, tokenizer, trl_options
 
 

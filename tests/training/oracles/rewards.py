@@ -13,9 +13,9 @@ from transformers import AutoModelForSequenceClassification
 from trl import RewardConfig, RewardTrainer
 
 from harness.protocols import SequenceBatch, StepTotals
-from harness_plugins.packing import Row, TrainingStep, make_step
-from harness_plugins.reward_head import reward_batch
-from harness_plugins.reward_model import read_to_the_end
+from harness_plugins.models.packing import Row, TrainingStep, make_step
+from harness_plugins.training.reward_head import reward_batch
+from harness_plugins.updaters.reward_model import read_to_the_end
 from oracles import pairs
 from oracles.common import Oracle, Outcome, joined, outcome, tokenizer, trl_options
 

@@ -13,8 +13,8 @@ from tiny_families import tiny_model
 from tiny_training import plain_logps
 from trl import KTOConfig, KTOTrainer
 
-from harness_plugins.packing import TrainingGroup, TrainingStep, make_step, pack
-from harness_plugins.unpaired import mismatch
+from harness_plugins.models.packing import TrainingGroup, TrainingStep, make_step, pack
+from harness_plugins.updaters.unpaired import mismatch
 from oracles.common import Oracle, Outcome, joined, outcome, reference_sums, sequences, tokenizer, trl_options
 from oracles.pairs import pair_groups
 

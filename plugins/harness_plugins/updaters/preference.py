@@ -10,9 +10,10 @@ from harness.errors import ConfigError, UpdateError
 from harness.pairs import choose_pairs, judged_margins, reward_margins
 from harness.protocols import Objective, RunContext
 from harness.types import Preference, ScoredGroup
-from harness_plugins.configs_training import PairsConfig, PreferenceConfig, Reference
-from harness_plugins.packing import TrainingCompletion, TrainingGroup
-from harness_plugins.updating import AdapterUpdater, Pass, Selection
+from harness_plugins.models.packing import TrainingCompletion, TrainingGroup
+from harness_plugins.training.configs import Reference
+from harness_plugins.training.updater import AdapterUpdater, Pass, Selection
+from harness_plugins.updaters.configs import PairsConfig, PreferenceConfig
 
 
 class PreferenceUpdater(AdapterUpdater):
@@ -28,7 +29,7 @@ class PreferenceUpdater(AdapterUpdater):
         return select_pairs(groups, self.config, where=self.name)
 
     def prepare(self, model: Any, groups: Sequence[TrainingGroup], how: Pass) -> list[TrainingGroup]:
-        from harness_plugins.reference import with_reference
+        from harness_plugins.training.reference import with_reference
 
         return with_reference(model, groups, self.reference, self.config, self.context, how)
 

@@ -10,8 +10,8 @@ import torch
 
 from harness.errors import HarnessError
 from harness.protocols import Objective
-from harness_plugins.packing import Row, TrainingStep
-from harness_plugins.shared_prefix import completion_logps
+from harness_plugins.models.packing import Row, TrainingStep
+from harness_plugins.models.shared_prefix import completion_logps
 
 Baseline = Literal["none", "kl", "mean"]
 """`none` is 0. `kl` is the mean log-ratio of the step's mismatched completions, at least 0: an estimate of

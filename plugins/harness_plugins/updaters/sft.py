@@ -8,8 +8,8 @@ from random import Random
 
 from harness.errors import UpdateError
 from harness.types import ScoredGroup
-from harness_plugins.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step, shuffled_batches
-from harness_plugins.updating import AdapterUpdater, Selection
+from harness_plugins.models.packing import TrainingCompletion, TrainingGroup, TrainingStep, make_step, shuffled_batches
+from harness_plugins.training.updater import AdapterUpdater, Selection
 
 
 class SftUpdater(AdapterUpdater):

@@ -10,9 +10,9 @@ from harness.errors import UpdateError
 from harness.pairs import desirable
 from harness.protocols import Objective, RunContext
 from harness.types import ScoredGroup
-from harness_plugins.configs_training import UnpairedConfig
-from harness_plugins.packing import TrainingCompletion, TrainingGroup
-from harness_plugins.updating import AdapterUpdater, Pass, Selection
+from harness_plugins.models.packing import TrainingCompletion, TrainingGroup
+from harness_plugins.training.updater import AdapterUpdater, Pass, Selection
+from harness_plugins.updaters.configs import UnpairedConfig
 
 
 class UnpairedUpdater(AdapterUpdater):
@@ -34,7 +34,7 @@ class UnpairedUpdater(AdapterUpdater):
             require_others(groups, self.config.objective, where=self.name)
 
     def prepare(self, model: Any, groups: Sequence[TrainingGroup], how: Pass) -> list[TrainingGroup]:
-        from harness_plugins.reference import with_reference
+        from harness_plugins.training.reference import with_reference
 
         self.require_others(groups)
         others = mismatch(groups) if self.needs_mismatched else []

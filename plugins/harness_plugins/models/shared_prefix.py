@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
-from harness_plugins.packing import Layout, Row, lay_out
+from harness_plugins.models.packing import Layout, Row, lay_out
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,16 +14,16 @@ import torch
 from harness.errors import ConfigError, UpdateError
 from harness.protocols import RunContext
 from harness.types import AdapterCheckpoint, Update
-from harness_plugins.adapters import load_base, start_adapter
-from harness_plugins.baselines import step_baseline
-from harness_plugins.configs_training import TrainingConfig
-from harness_plugins.early_stopping import EarlyStopping
-from harness_plugins.memory import release
-from harness_plugins.packing import TrainingGroup, TrainingStep, hold_out, within
-from harness_plugins.processes import processes
-from harness_plugins.training import Midway, train
-from harness_plugins.updating import AdapterUpdater, Pass, Selection
-from harness_plugins.weights import saved_settings, trains_weights
+from harness_plugins.models.adapters import load_base, start_adapter
+from harness_plugins.models.memory import release
+from harness_plugins.models.packing import TrainingGroup, TrainingStep, hold_out, within
+from harness_plugins.models.weights import saved_settings, trains_weights
+from harness_plugins.objectives.baselines import step_baseline
+from harness_plugins.training.configs import TrainingConfig
+from harness_plugins.training.early_stopping import EarlyStopping
+from harness_plugins.training.processes import processes
+from harness_plugins.training.steps import Midway, train
+from harness_plugins.training.updater import AdapterUpdater, Pass, Selection
 
 
 def fit(

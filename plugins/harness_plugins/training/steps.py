@@ -26,15 +26,15 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from harness.errors import ConfigError, HarnessError, UpdateError
 from harness.protocols import Objective, Progress, SequenceBatch, StepTotals
-from harness_plugins.adalora import adalora_config, allocate_ranks, allocates, orthogonality, plan_ranks
-from harness_plugins.adapters import quiet, train_mode
-from harness_plugins.baselines import step_baseline
-from harness_plugins.configs_training import TrainingConfig
-from harness_plugins.early_stopping import EarlyStopping
-from harness_plugins.packing import Row, TrainingCompletion, TrainingGroup, TrainingStep, split
-from harness_plugins.processes import each_elsewhere, on_cpu, processes, share, summed
-from harness_plugins.resuming import KEPT, Resuming, take_up, why_not_resumable
-from harness_plugins.shared_prefix import completion_logps, score_completions
+from harness_plugins.models.adalora import adalora_config, allocate_ranks, allocates, orthogonality, plan_ranks
+from harness_plugins.models.adapters import quiet, train_mode
+from harness_plugins.models.packing import Row, TrainingCompletion, TrainingGroup, TrainingStep, split
+from harness_plugins.models.shared_prefix import completion_logps, score_completions
+from harness_plugins.objectives.baselines import step_baseline
+from harness_plugins.training.configs import TrainingConfig
+from harness_plugins.training.early_stopping import EarlyStopping
+from harness_plugins.training.processes import each_elsewhere, on_cpu, processes, share, summed
+from harness_plugins.training.resuming import KEPT, Resuming, take_up, why_not_resumable
 
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_8bit", "adafactor": "adafactor"}
 SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}

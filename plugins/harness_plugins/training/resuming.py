@@ -15,10 +15,10 @@ from peft import AdaLoraConfig, PromptEncoderConfig
 from transformers import TrainerCallback
 
 from harness.durable import fsync_tree, write_text
-from harness_plugins.processes import agreed, processes
+from harness_plugins.training.processes import agreed, processes
 
 if TYPE_CHECKING:
-    from harness_plugins.training import StepTrainer
+    from harness_plugins.training.steps import StepTrainer
 
 MARK = "harness.json"
 KEPT = 2

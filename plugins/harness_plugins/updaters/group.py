@@ -9,10 +9,10 @@ from harness.advantages import GroupAdvantages, group_advantages
 from harness.errors import ConfigError, HarnessError, UpdateError
 from harness.protocols import Objective, RunContext
 from harness.types import Completion, ScoredGroup
-from harness_plugins.configs_training import GroupConfig
-from harness_plugins.overlong import count_overlong, punished_rewards, was_cut_off
-from harness_plugins.packing import TrainingCompletion, TrainingGroup
-from harness_plugins.updating import AdapterUpdater, Pass, Selection
+from harness_plugins.models.packing import TrainingCompletion, TrainingGroup
+from harness_plugins.training.overlong import count_overlong, punished_rewards, was_cut_off
+from harness_plugins.training.updater import AdapterUpdater, Pass, Selection
+from harness_plugins.updaters.configs import GroupConfig
 
 
 class GroupUpdater(AdapterUpdater):
@@ -66,8 +66,8 @@ class GroupUpdater(AdapterUpdater):
         )
 
     def prepare(self, model: Any, groups: Sequence[TrainingGroup], how: Pass) -> list[TrainingGroup]:
-        from harness_plugins.reference import with_reference
-        from harness_plugins.training import with_logps
+        from harness_plugins.training.reference import with_reference
+        from harness_plugins.training.steps import with_logps
 
         known = list(groups)
         if self.config.old_logps == "recompute":

@@ -10,9 +10,9 @@ from typing import Any
 from harness.errors import ConfigError
 from harness.protocols import SequenceBatch, StepTotals
 from harness.types import AdapterCheckpoint, ScoredGroup
-from harness_plugins.packing import Row, TrainingCompletion, TrainingGroup
-from harness_plugins.preference import select_pairs
-from harness_plugins.updating import AdapterUpdater, Selection
+from harness_plugins.models.packing import Row, TrainingCompletion, TrainingGroup
+from harness_plugins.training.updater import AdapterUpdater, Selection
+from harness_plugins.updaters.preference import select_pairs
 
 UNREAD = 0
 """Appended to each completion: a policy never reads a completion's last token, and a reward is taken at it."""
@@ -29,7 +29,7 @@ class RewardModelUpdater(AdapterUpdater):
         return dataclasses.replace(selection, groups=tuple(map(read_to_the_end, selection.groups)))
 
     def open(self, *, parent: AdapterCheckpoint | None, seed: int) -> Any:
-        from harness_plugins.reward_head import open_reward_model
+        from harness_plugins.training.reward_head import open_reward_model
 
         if self.config.quantization != "none":
             raise ConfigError(
@@ -46,19 +46,19 @@ class RewardModelUpdater(AdapterUpdater):
         )
 
     def why_not_shareable(self, model: Any) -> str:
-        from harness_plugins.reward_head import why_not_shareable
+        from harness_plugins.training.reward_head import why_not_shareable
 
         return why_not_shareable(model)
 
     def batch(
         self, model: Any, row: Row, totals: StepTotals, temperature: float, *, baseline: float = 0.0
     ) -> SequenceBatch:
-        from harness_plugins.reward_head import reward_batch
+        from harness_plugins.training.reward_head import reward_batch
 
         return reward_batch(model, row, totals)
 
     def seal(self, model: Any, out: Path, probe_token_ids: Sequence[int]) -> AdapterCheckpoint:
-        from harness_plugins.reward_head import seal_reward_model
+        from harness_plugins.training.reward_head import seal_reward_model
 
         return seal_reward_model(self.context, model, out)
 

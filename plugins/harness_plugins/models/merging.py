@@ -10,8 +10,8 @@ import peft
 
 from harness.checkpoints import saved_quantization
 from harness.errors import AssetError
-from harness_plugins.adapters import DTYPES, load_policy, quiet
-from harness_plugins.memory import release
+from harness_plugins.models.adapters import DTYPES, load_policy, quiet
+from harness_plugins.models.memory import release
 
 COMPANIONS = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "added_tokens.json", "*.jinja")
 """Files of a model folder that do not change with its weights."""

@@ -1,6 +1,6 @@
 """What an updater of ours is: a selection from scored groups, and what its objective must know of them.
 
-The rest is the same for all (`harness_plugins.fitting`): load, plan steps, train, seal. Imports no torch.
+The rest is the same for all (`harness_plugins.training.fitting`): load, plan steps, train, seal. Imports no torch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from harness.plugins import make_objective
 from harness.protocols import Objective, RunContext, SequenceBatch, StepTotals
 from harness.types import AdapterCheckpoint, ScoredGroup, Update
-from harness_plugins.packing import Row, TrainingGroup, TrainingStep, make_step, shuffled_batches
+from harness_plugins.models.packing import Row, TrainingGroup, TrainingStep, make_step, shuffled_batches
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,13 @@ class AdapterUpdater(ABC):
 
     def open(self, *, parent: AdapterCheckpoint | None, seed: int) -> Any:
         """The model that is trained."""
-        from harness_plugins.fitting import open_trainable
+        from harness_plugins.training.fitting import open_trainable
 
         return open_trainable(self.context, self.config, parent=parent, seed=seed)
 
     def why_not_shareable(self, model: Any) -> str:
         """Why completions cannot share a row, "" if they can."""
-        from harness_plugins.shared_prefix import why_not_shareable
+        from harness_plugins.models.shared_prefix import why_not_shareable
 
         return why_not_shareable(model)
 
@@ -88,14 +88,14 @@ class AdapterUpdater(ABC):
         self, model: Any, row: Row, totals: StepTotals, temperature: float, *, baseline: float = 0.0
     ) -> SequenceBatch:
         """A row through the model, as the objective sees it."""
-        from harness_plugins.training import sequence_batch
+        from harness_plugins.training.steps import sequence_batch
 
         with_entropy = getattr(self.objective, "needs_entropy", False)
         return sequence_batch(model, row, totals, temperature, baseline=baseline, with_entropy=with_entropy)
 
     def seal(self, model: Any, out: Path, probe_token_ids: Sequence[int]) -> AdapterCheckpoint:
         """What was trained, on disk."""
-        from harness_plugins.adapters import save_adapter
+        from harness_plugins.models.adapters import save_adapter
 
         quantization = "" if self.config.quantization == "none" else self.config.quantization
         base = self.context.require_model().fingerprint
@@ -106,6 +106,6 @@ class AdapterUpdater(ABC):
     def update(
         self, groups: Sequence[ScoredGroup], *, parent: AdapterCheckpoint | None, out: Path, seed: int
     ) -> Update:
-        from harness_plugins.fitting import fit
+        from harness_plugins.training.fitting import fit
 
         return fit(self, self.select(groups), parent=parent, out=out, seed=seed)

@@ -11,12 +11,12 @@ import peft
 from harness.checkpoints import open_checkpoint
 from harness.errors import ConfigError
 from harness.protocols import RunContext
-from harness_plugins.adapters import load_base, load_policy
-from harness_plugins.configs_training import Reference, ReferenceConfig
-from harness_plugins.memory import release
-from harness_plugins.packing import TrainingGroup
-from harness_plugins.training import with_logps
-from harness_plugins.updating import Pass
+from harness_plugins.models.adapters import load_base, load_policy
+from harness_plugins.models.memory import release
+from harness_plugins.models.packing import TrainingGroup
+from harness_plugins.training.configs import Reference, ReferenceConfig
+from harness_plugins.training.steps import with_logps
+from harness_plugins.training.updater import Pass
 
 STEP_ZERO_TOLERANCE = 0.05
 """Nats a token: what an adapter that changes nothing may differ from no adapter by rounding in bf16."""

@@ -13,13 +13,13 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from harness.errors import AssetError, ConfigError
 from harness.protocols import RunContext, SequenceBatch, StepTotals
 from harness.types import AdapterCheckpoint
-from harness_plugins.adapters import DTYPES, peft_config, quiet, save_adapter
-from harness_plugins.packing import Row, lay_out
-from harness_plugins.processes import processes
-from harness_plugins.shared_prefix import attention_for, attention_mask, compute_dtype, pad, unwrapped
-from harness_plugins.shared_prefix import why_not_shareable as why_policy_not_shareable
-from harness_plugins.training import pairs
-from harness_plugins.weights import trains_weights
+from harness_plugins.models.adapters import DTYPES, peft_config, quiet, save_adapter
+from harness_plugins.models.packing import Row, lay_out
+from harness_plugins.models.shared_prefix import attention_for, attention_mask, compute_dtype, pad, unwrapped
+from harness_plugins.models.shared_prefix import why_not_shareable as why_policy_not_shareable
+from harness_plugins.models.weights import trains_weights
+from harness_plugins.training.processes import processes
+from harness_plugins.training.steps import pairs
 
 HEAD = "score"
 """What transformers calls the head of its sequence classifiers."""

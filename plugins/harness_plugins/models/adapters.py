@@ -21,9 +21,16 @@ from harness.checkpoints import seal_checkpoint
 from harness.errors import AssetError, ConfigError, HarnessError, did_you_mean
 from harness.protocols import ModelRef
 from harness.types import AdapterCheckpoint, CheckpointKind, Probe
-from harness_plugins.adalora import PLANNED_LATER, adalora_config, restore_factors
-from harness_plugins.shared_prefix import attention_for, compute_dtype, token_logps, unwrapped
-from harness_plugins.weights import KINDS, choose_weights, load_weights, save_weights, saved_settings, trains_weights
+from harness_plugins.models.adalora import PLANNED_LATER, adalora_config, restore_factors
+from harness_plugins.models.shared_prefix import attention_for, compute_dtype, token_logps, unwrapped
+from harness_plugins.models.weights import (
+    KINDS,
+    choose_weights,
+    load_weights,
+    save_weights,
+    saved_settings,
+    trains_weights,
+)
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 

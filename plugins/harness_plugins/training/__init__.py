@@ -1,0 +1,1 @@
+"""What updaters train with: steps, resuming, early stopping, references, several processes."""

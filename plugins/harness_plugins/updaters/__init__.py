@@ -1,0 +1,1 @@
+"""Updaters: scored groups in, a checkpoint out."""
