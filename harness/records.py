@@ -66,6 +66,9 @@ def _schema() -> Any:
         "label": text,
         "explanation": text,
         "cost": pa.float64(),
+        "raw": text,
+        "tokens": pa.int64(),
+        "latency": pa.float64(),
     }
     return pa.schema(
         {

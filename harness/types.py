@@ -134,6 +134,13 @@ class Score:
     label: str = ""
     explanation: str = ""
     cost: float = 0.0
+    """What it cost, in the currency of the judge's price settings, whenever it was paid."""
+    raw: str = ""
+    """What a model that judges replied, word for word."""
+    tokens: int = 0
+    """Read and written by a model that judges."""
+    latency: float = 0.0
+    """Seconds from question to reply."""
 
     def __post_init__(self) -> None:
         if (self.status == "scored") != (self.value is not None):
