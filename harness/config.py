@@ -14,6 +14,7 @@ from pydantic import Field, PositiveInt, SerializerFunctionWrapHandler, model_se
 
 from harness.errors import ConfigError
 from harness.gate import GateConfig, TargetRule
+from harness.rewards import JudgingConfig
 from harness.specs import Config
 
 
@@ -103,6 +104,7 @@ class LoopConfig(Config):
         default=None, description="processes that updates run in; default: this one"
     )
     eval: EvalConfig = EvalConfig()
+    judging: JudgingConfig = JudgingConfig()
     gate: GateConfig = GateConfig()
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from harness.config import EvalConfig
 from harness.errors import ConfigError, JudgeFailure
 from harness.gate import MIN_SCORED
-from harness.judging import judges_fingerprint, seat_judges
+from harness.judging import judges_fingerprint, seat_judges, verdict_figures
 from harness.plugins import Registry
 from harness.protocols import Generator, RunContext, Suite
 from harness.sampler import draw_groups
@@ -39,6 +39,8 @@ def evaluate_suites(
         groups = draw_groups(generator, items, n=config.epochs, sampling=sampling, seed=context.seed)
         scored = bench.score(groups)
         _require_scored(suite, scored)
+        judging = verdict_figures(scored) | bench.figures()
+        bench.close()
         results[suite.name] = scored
         reports.append(
             SuiteReport(
@@ -49,6 +51,7 @@ def evaluate_suites(
                 margin=suite.margin,
                 anchor_margin=suite.anchor_margin,
                 floor=suite.floor,
+                judging=judging,
             )
         )
     return EvalReport(policy_version, tuple(reports)), results

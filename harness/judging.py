@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import HarnessError, JudgeFailure, PluginError
 from harness.plugins import Registry
-from harness.protocols import ComparingJudge, Judge, JudgeUse, RunContext, Suite
-from harness.rewards import reward
+from harness.protocols import ComparingJudge, Judge, JudgeUse, ReportingJudge, RunContext, Suite
+from harness.rewards import JudgingConfig, dropped_unless_enough, reward
 from harness.types import Group, Preference, Score, ScoredGroup, digest
-
-MAX_FAILED = 0.10
-"""Share of failed verdicts above which a round stops: what is left would no longer be a fair sample."""
 
 
 @dataclass(frozen=True)
@@ -24,20 +21,35 @@ class Bench:
     weights: Mapping[str, float]
     comparing: Sequence[str] = ()
     """Those whose comparisons are wanted beside their scores: what is evaluated needs none."""
+    limits: JudgingConfig = field(default_factory=JudgingConfig)
 
     def score(self, groups: Sequence[Group]) -> list[ScoredGroup]:
-        """Every judge on every completion, and the reward from them. Raises JudgeFailure when too many fail."""
+        """Every judge on every completion, and the reward from them. Raises JudgeFailure when too many fail: what is
+        left would no longer be a fair sample."""
         columns = {name: _checked(name, judge, groups) for name, judge in self.judges.items()}
         compared = [_compared(name, self.judges[name], groups) for name in self.comparing]
         scored = []
         for index, group in enumerate(groups):
             by_completion = tuple(zip(*(column[index] for column in columns.values()), strict=True))
-            rewards = tuple(reward(scores, self.weights) for scores in by_completion)
+            rewards = dropped_unless_enough(
+                [reward(scores, self.weights) for scores in by_completion], self.limits.min_scored
+            )
             preferences = tuple(preference for column in compared for preference in column[index])
             scored.append(ScoredGroup(group, by_completion, rewards, preferences))
         for name, column in columns.items():
-            _refuse_if_failing(name, [score for scores in column for score in scores])
+            _refuse_if_failing(name, [score for scores in column for score in scores], self.limits.max_failed)
         return scored
+
+    def figures(self) -> dict[str, float]:
+        """`judge/NAME/...` of the judges that report on themselves."""
+        reporting = {name: judge for name, judge in self.judges.items() if isinstance(judge, ReportingJudge)}
+        return {f"judge/{name}/{key}": float(v) for name, j in reporting.items() for key, v in j.figures().items()}
+
+    def close(self) -> None:
+        """Free what the judges hold, such as a model of their own."""
+        for judge in self.judges.values():
+            if callable(close := getattr(judge, "close", None)):
+                close()
 
 
 def seat_judges(
@@ -47,6 +59,7 @@ def seat_judges(
     context: RunContext,
     *,
     weights: Mapping[str, float] | None = None,
+    limits: JudgingConfig | None = None,
 ) -> Bench:
     """The suite's judges for `purpose` (`train` or `eval`); `weights` overrides their weights by name."""
     uses = [use for use in suite.judges if use.use in (purpose, "both")]
@@ -75,7 +88,25 @@ def seat_judges(
         for use in uses
     }
     comparing = [name for name in judges if purpose == "train" and chosen[name] > 0]
-    return Bench(judges, chosen, comparing)
+    return Bench(judges, chosen, comparing, limits or JudgingConfig())
+
+
+def verdict_figures(groups: Sequence[ScoredGroup]) -> dict[str, float]:
+    """Of each judge `judge/NAME/mean` of its values, `failed` and `abstained` (shares), `cost` and `tokens` (sums)."""
+    by_judge: dict[str, list[Score]] = {}
+    for score in (score for group in groups for scores in group.scores for score in scores):
+        by_judge.setdefault(score.judge, []).append(score)
+    figures: dict[str, float] = {}
+    for name, scores in by_judge.items():
+        values = [score.value for score in scores if score.value is not None]
+        found = {"mean": sum(values) / len(values)} if values else {}
+        for status in ("failed", "abstained"):
+            found[status] = sum(score.status == status for score in scores) / len(scores)
+        for paid in ("cost", "tokens"):
+            if any(getattr(score, paid) for score in scores):
+                found[paid] = float(sum(getattr(score, paid) for score in scores))
+        figures |= {f"judge/{name}/{key}": value for key, value in found.items()}
+    return figures
 
 
 def judges_fingerprint(uses: Sequence[JudgeUse], registry: Registry) -> str:
@@ -133,11 +164,11 @@ def _checked(name: str, judge: Judge, groups: Sequence[Group]) -> list[tuple[Sco
     return verdicts
 
 
-def _refuse_if_failing(name: str, scores: Sequence[Score]) -> None:
+def _refuse_if_failing(name: str, scores: Sequence[Score], limit: float) -> None:
     failed = [score for score in scores if score.status == "failed"]
-    if scores and len(failed) > MAX_FAILED * len(scores):
+    if scores and len(failed) > limit * len(scores):
         raise JudgeFailure(
             f"{len(failed)} of {len(scores)} verdicts failed, the first with: {failed[0].explanation}",
             where=f"judge {name}",
-            remedy="Mend the judge and resume; the samples are kept.",
+            remedy="Mend the judge and resume: samples and replies are kept. [judging] max_failed allows more.",
         )

@@ -18,7 +18,7 @@ from harness.config import LoopConfig, Stage
 from harness.errors import HarnessError, UpdateError
 from harness.evaluation import SuiteResults, evaluate_suites
 from harness.gate import gate
-from harness.judging import seat_judges
+from harness.judging import Bench, seat_judges, verdict_figures
 from harness.launching import make_updater
 from harness.plugins import Registry
 from harness.protocols import Generator, RunContext, Suite
@@ -119,14 +119,16 @@ class Loop:
 
         def judge(path: Path) -> Mapping[str, Any]:
             groups = iter([group.group for group in sampled])
-            scored = []
+            scored: list[ScoredGroup] = []
+            figures: dict[str, float] = {}
             for suite, count, _ in sources:
-                weights = stage.reward_weights if suite is self.suites[0] else None
-                bench = seat_judges(suite, "train", self.registry, self.context, weights=weights)
+                bench = self.bench(suite, stage)
                 scored += bench.score(list(islice(groups, count)))
+                figures |= bench.figures()
+                bench.close()
             write_groups(path, scored)
             self.registry.notify("harness_groups_scored", run=self.store.folder.name, index=index, groups=scored)
-            return reward_figures(scored)
+            return reward_figures(scored) | verdict_figures(scored) | figures
 
         return self.store.step(index, "judge", "groups.parquet", make=judge, read=read_groups)
 
@@ -148,6 +150,11 @@ class Loop:
             return reward_figures(groups)
 
         return self.store.step(index, "judge", "groups.parquet", make=keep, read=read_groups)
+
+    def bench(self, suite: Suite, stage: Stage) -> Bench:
+        """The suite's judges of training samples; the target's weights are the stage's."""
+        weights = stage.reward_weights if suite is self.suites[0] else None
+        return seat_judges(suite, "train", self.registry, self.context, weights=weights, limits=self.config.judging)
 
     def _draw(self, index: int, stage: Stage, generator: Generator, suite: Suite, count: int, used: int) -> list[Group]:
         sampling = Sampling(stage.temperature, max_tokens=stage.max_tokens or suite.sampling.max_tokens)
@@ -208,8 +215,9 @@ class Loop:
             sampling = Sampling(temperature=0.0, max_tokens=stage.max_tokens or target.sampling.max_tokens)
             prompts = train_batch(target, self.config.seed, len(target.train) - spare, spare)
             groups = draw_groups(self.sampler.at(checkpoint), prompts, n=1, sampling=sampling, seed=self.config.seed)
-            bench = seat_judges(target, "train", self.registry, self.context, weights=stage.reward_weights)
+            bench = self.bench(target, stage)
             mean = reward_figures(bench.score(groups)).get("reward/mean")
+            bench.close()
             if mean is None:
                 raise HarnessError(
                     f"none of {len(groups)} answers is scored, so there is nothing to stop early by",
@@ -284,11 +292,16 @@ def derive_seed(seed: int, index: int) -> int:
 
 
 def reward_figures(groups: Sequence[ScoredGroup]) -> dict[str, float]:
-    """`reward/mean`, `reward/unscored` (shares of completions) and `reward/groups_with_signal`."""
+    """`reward/mean`, `reward/unscored` (share of completions), and how many groups hold a difference
+    (`reward/groups_with_signal`) or no reward at all (`reward/groups_dropped`)."""
     rewards = [value for group in groups for value in group.rewards]
     known = [value for value in rewards if value is not None]
     signal = sum(len({value for value in group.rewards if value is not None}) > 1 for group in groups)
-    figures = {"reward/unscored": 1 - len(known) / len(rewards), "reward/groups_with_signal": float(signal)}
+    figures = {
+        "reward/unscored": 1 - len(known) / len(rewards),
+        "reward/groups_with_signal": float(signal),
+        "reward/groups_dropped": float(sum(set(group.rewards) == {None} for group in groups)),
+    }
     return figures | ({"reward/mean": sum(known) / len(known)} if known else {})
 
 

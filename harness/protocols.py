@@ -134,6 +134,15 @@ class ComparingJudge(Judge, Protocol):
         ...
 
 
+@runtime_checkable
+class ReportingJudge(Judge, Protocol):
+    """A judge that says how it did: agreement, flips, what it paid."""
+
+    def figures(self) -> Mapping[str, float]:
+        """By name (`flip_rate`, `requests`), of everything since the judge was made."""
+        ...
+
+
 @dataclass(frozen=True)
 class StepTotals:
     """Sizes of the whole optimizer step, over all its micro-batches: what a loss divides by.

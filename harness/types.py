@@ -249,6 +249,8 @@ class SuiteReport:
     margin: float = 0.05
     anchor_margin: float = 0.075
     floor: float | None = None
+    judging: Mapping[str, float] = field(default_factory=dict)
+    """How the judges did: `judge/NAME/failed`, and what they report of themselves (`judge/NAME/flip_rate`)."""
 
     @property
     def scored(self) -> tuple[ItemResult, ...]:

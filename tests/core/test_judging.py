@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pytest
 
 from harness.errors import JudgeFailure, PluginError
-from harness.judging import Bench
+from harness.judging import Bench, verdict_figures
 from harness.protocols import RunContext
 from harness.reward_functions import function_judge
-from harness.rewards import reward
+from harness.rewards import JudgingConfig, reward
 from harness.types import Completion, Group, Preference, Prompt, Sampling, Score
 
 
@@ -140,3 +140,33 @@ def test_comparisons_that_break_the_contract_stop_the_round(wrong: list[object])
 
     with pytest.raises(PluginError, match="compare"):
         Bench({"j": Wrong(scores(j=0.5) * 2)}, {"j": 1.0}, ["j"]).score([group("a", "b")])
+
+
+def test_groups_with_too_few_rewards_are_not_trained_on() -> None:
+    verdicts = [Score("j", 1.0), Score("j", 0.0), Score.failed("j", "down"), Score.failed("j", "down")]
+    for min_scored, expected in ((0.5, (1.0, 0.0, None, None)), (0.6, (None,) * 4)):
+        limits = JudgingConfig(max_failed=0.5, min_scored=min_scored)
+        [scored] = Bench({"j": Fixed(verdicts)}, {"j": 1.0}, limits=limits).score([group(*"abcd")])
+        assert scored.rewards == expected
+    with pytest.raises(JudgeFailure, match="2 of 4 verdicts failed, the first with: down"):
+        Bench({"j": Fixed(verdicts)}, {"j": 1.0}, limits=JudgingConfig(max_failed=0.49)).score([group(*"abcd")])
+
+
+def test_figures_are_of_the_verdicts_and_of_what_judges_report() -> None:
+    class Reporting(Fixed):
+        def figures(self) -> dict[str, float]:
+            return {"flip_rate": 0.25}
+
+    verdicts = [Score("j", 1.0, cost=0.5, tokens=7), Score("j", 0.0, cost=0.25), Score.abstained("j")]
+    bench = Bench({"j": Reporting(verdicts)}, {"j": 1.0})
+    scored = bench.score([group(*"abc")])
+    assert bench.figures() == {"judge/j/flip_rate": 0.25}
+    assert verdict_figures(scored) == pytest.approx(
+        {
+            "judge/j/mean": 0.5,
+            "judge/j/failed": 0.0,
+            "judge/j/abstained": 1 / 3,
+            "judge/j/cost": 0.75,
+            "judge/j/tokens": 7,
+        }
+    )

@@ -125,7 +125,7 @@ def test_rows_of_a_file_train_what_the_same_demonstrations_would(tmp_path: Path,
     store = RunStore.open(result.folder)
     assert {g.group.policy_version for g in read_groups(store.round_folder(2) / "groups.parquet")} == {versions[0][0]}
     assert store.entries[1, "judge"].data == {
-        "reward/mean": 1.0, "reward/unscored": 0.0, "reward/groups_with_signal": 0.0,
+        "reward/mean": 1.0, "reward/unscored": 0.0, "reward/groups_with_signal": 0.0, "reward/groups_dropped": 0.0,
     }  # fmt: skip
     assert "sft" in run_table(store)
     trained = train_adapter("sft", result.folder, rounds=[1], out=tmp_path / "out", config={"epochs": 1})
