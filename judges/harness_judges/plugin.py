@@ -1,4 +1,4 @@
-"""The built-in judges. All but the reward model are rules: the same text gets the same verdict for ever."""
+"""The built-in judges. All but those that ask a model are rules: the same text gets the same verdict for ever."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from harness.hookspecs import hookimpl
 from harness.protocols import Judge, RunContext
 from harness.specs import JudgeSpec, NoConfig
+from harness_judges.llm.settings import AskingConfig, LlmConfig, PairwiseConfig, RankConfig
 from harness_judges.settings import (
     ExactConfig,
     LengthConfig,
@@ -65,6 +66,30 @@ def _reward_model_content(config: RewardModelConfig) -> str:
     return content(config)
 
 
+def _llm(config: LlmConfig, context: RunContext) -> Judge:
+    from harness_judges.llm.pointwise import LlmJudge
+
+    return LlmJudge(config, context)
+
+
+def _llm_pairwise(config: PairwiseConfig, context: RunContext) -> Judge:
+    from harness_judges.llm.pairwise import PairwiseJudge
+
+    return PairwiseJudge(config, context)
+
+
+def _llm_rank(config: RankConfig, context: RunContext) -> Judge:
+    from harness_judges.llm.ranking import RankJudge
+
+    return RankJudge(config, context)
+
+
+def _llm_content(config: AskingConfig) -> str:
+    from harness_judges.llm.content import content
+
+    return content(config)
+
+
 @hookimpl
 def harness_register_judges() -> Iterable[JudgeSpec]:
     return [
@@ -83,4 +108,13 @@ def harness_register_judges() -> Iterable[JudgeSpec]:
             RewardModelConfig,
             content=_reward_model_content,
         ),
+        JudgeSpec("llm", "What does a model say of this, by a rubric?", _llm, LlmConfig, content=_llm_content),
+        JudgeSpec(
+            "llm_pairwise",
+            "Is this better than the reference, or its siblings? Asked in both orders",
+            _llm_pairwise,
+            PairwiseConfig,
+            content=_llm_content,
+        ),
+        JudgeSpec("llm_rank", "Where in its group does a model put this?", _llm_rank, RankConfig, content=_llm_content),
     ]
