@@ -24,6 +24,7 @@ from harness import hookspecs
 from harness.errors import ConfigError, HarnessError, PluginError, did_you_mean
 from harness.protocols import Objective, RunContext
 from harness.specs import (
+    CheckSpec,
     ComponentSpec,
     Config,
     ExporterSpec,
@@ -43,6 +44,7 @@ SPEC_OF_HOOK: Mapping[str, type[ComponentSpec[Any]]] = {
     "harness_register_objectives": ObjectiveSpec,
     "harness_register_updaters": UpdaterSpec,
     "harness_register_suites": SuiteSpec,
+    "harness_register_checks": CheckSpec,
     "harness_register_exporters": ExporterSpec,
 }
 KINDS = tuple(spec.kind for spec in SPEC_OF_HOOK.values())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from harness.hookspecs import hookimpl
 from harness.protocols import Judge, RunContext
-from harness.specs import JudgeSpec, NoConfig
+from harness.specs import CheckSpec, JudgeSpec, NoConfig
+from harness.types import KnownPair
 from harness_judges.llm.settings import AskingConfig, LlmConfig, PairwiseConfig, RankConfig
 from harness_judges.settings import (
     ExactConfig,
@@ -14,6 +15,7 @@ from harness_judges.settings import (
     RegexConfig,
     RepetitionConfig,
     RewardModelConfig,
+    SampleConfig,
     ToolCallConfig,
 )
 
@@ -118,3 +120,22 @@ def harness_register_judges() -> Iterable[JudgeSpec]:
         ),
         JudgeSpec("llm_rank", "Where in its group does a model put this?", _llm_rank, RankConfig, content=_llm_content),
     ]
+
+
+@hookimpl
+def harness_register_checks() -> Iterable[CheckSpec]:
+    return [
+        CheckSpec("written", "Pairs written for this project, of four kinds", _check("written"), SampleConfig),
+        CheckSpec("grounded", "HaluEval: supported by the passage, or made up", _check("grounded"), SampleConfig),
+        CheckSpec("tool-calls", "Right calls, and the same made wrong", _check("tool_calls"), SampleConfig),
+    ]
+
+
+def _check(name: str) -> Callable[[SampleConfig, RunContext], Sequence[KnownPair]]:
+    def create(config: SampleConfig, context: RunContext) -> Sequence[KnownPair]:
+        from harness_judges.known import pairs
+
+        found: Sequence[KnownPair] = getattr(pairs, name)(config, context)
+        return found
+
+    return create

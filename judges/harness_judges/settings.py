@@ -81,3 +81,10 @@ class RepetitionConfig(Config):
 
     n: int = Field(default=4, ge=1)
     unit: Unit = "words"
+
+
+class SampleConfig(Config):
+    """How many of a check's pairs."""
+
+    count: PositiveInt = 100
+    seed: int = 0

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.errors import ConfigError
+from harness.tools import render_tools
 from harness.types import Prompt, digest
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -90,8 +91,7 @@ def fence(text: str, name: str) -> str:
 
 
 def question_of(prompt: Prompt) -> str:
-    """The chat as text: the content alone where there is one message, else with its roles."""
+    """The chat as text, after its tools: the content alone where there is one message, else with its roles."""
     messages = [(str(message["role"]), str(message.get("content") or "")) for message in prompt.messages]
-    if len(messages) == 1:
-        return messages[0][1]
-    return "\n\n".join(f"{role}: {content}" for role, content in messages)
+    lines = [content if len(messages) == 1 else f"{role}: {content}" for role, content in messages]
+    return "\n\n".join(([render_tools(prompt.tools)] if prompt.tools else []) + lines)
