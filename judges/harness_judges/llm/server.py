@@ -85,7 +85,7 @@ class ServerProvider:
         try:
             # The client's own time-out starts anew with every byte that a server trickles.
             async with asyncio.timeout(tries * self.server.timeout + self.server.retries * LONGEST_WAIT):
-                raw = await client.chat.completions.with_raw_response.create(**self._body(request))
+                raw = await client.chat.completions.with_raw_response.create(**self.body(request))
             reply = self._read(raw.parse(), request)
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
             raise JudgeFailure(
@@ -100,14 +100,16 @@ class ServerProvider:
         retries = int(getattr(raw, "retries_taken", 0))
         return Reply(**{**reply, "latency": time.monotonic() - started, "retries": retries})
 
-    def _body(self, request: Request) -> dict[str, Any]:
+    def body(self, request: Request) -> dict[str, Any]:
+        """What is sent."""
         body: dict[str, Any] = {
             "model": self.config.model,
             "messages": [dict(message) for message in request.messages],
             "max_tokens": request.max_tokens,
             "temperature": request.temperature,
-            "seed": request.seed,
         }
+        if request.temperature > 0:  # a greedy reply has no use for one
+            body["seed"] = request.seed
         if request.choices:
             body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
         if request.schema is not None and self.server.structured == "json_schema":
