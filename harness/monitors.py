@@ -7,8 +7,8 @@ reward of the judge that is trained against goes on rising, while that of a gold
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import Field
@@ -16,6 +16,7 @@ from pydantic import Field
 from harness.rewards import reward
 from harness.specs import Config
 from harness.statistics import Interval, paired_interval
+from harness.text_figures import TextFigures
 from harness.types import Completion, Group, ScoredGroup
 
 SAME_VERDICT = 0.01
@@ -49,22 +50,6 @@ class MonitorsConfig(Config):
 
 
 # ---------------------------------------------------------------- records
-
-
-@dataclass(frozen=True, slots=True)
-class TextFigures:
-    """Of one arm's answers. Shares are of completions; None where there is nothing to take a share of."""
-
-    tokens: float
-    """Mean length in tokens."""
-    distinct_1: float | None
-    distinct_2: float | None
-    """Distinct n-grams of words over all n-grams (Li et al. 2016, arXiv:1510.03055)."""
-    repeated_4: float | None
-    """Share of the 4-grams of words that their own completion has already held."""
-    refused: float
-    empty: float
-    truncated: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,52 +101,6 @@ class MonitorReport:
             found["monitor/canary_wins"] = self.canaries.won / self.canaries.judged
         found |= {f"monitor/drift/{name}": share for name, share in self.drift.items()}
         return {name: value for name, value in found.items() if value is not None}
-
-
-# ---------------------------------------------------------------- text
-
-_REFUSAL = re.compile(
-    r"\b(i|we) (can ?not|can['\u2019]t|won['\u2019]t|will not|am unable to|am not able to) (\w+ )?"
-    r"(help|assist|answer|do|provide|comply|fulfill|discuss|share|support)\b"
-    r"|\b(i['\u2019]m|i am) (sorry|afraid),? (but )?(i|we|that)\b"
-    r"|\bas an? (ai|language model)\b",
-    re.IGNORECASE,
-)
-
-
-def refuses(text: str) -> bool:
-    """Whether the beginning of an answer declines, in the English phrases that assistants decline with."""
-    return _REFUSAL.search(text[:200]) is not None
-
-
-def text_figures(groups: Sequence[ScoredGroup], refuses: Callable[[str], bool] = refuses) -> TextFigures:
-    """Raises ValueError where there is no completion."""
-    answers = [completion for scored in groups for completion in scored.group.completions]
-    if not answers:
-        raise ValueError("no completions")
-    words = [answer.text.casefold().split() for answer in answers]
-    fours = [_ngrams(w, 4) for w in words]
-    return TextFigures(
-        tokens=sum(len(answer.token_ids) for answer in answers) / len(answers),
-        distinct_1=_distinct([gram for w in words for gram in _ngrams(w, 1)]),
-        distinct_2=_distinct([gram for w in words for gram in _ngrams(w, 2)]),
-        repeated_4=_share(sum(len(f) - len(set(f)) for f in fours), sum(map(len, fours))),
-        refused=sum(refuses(answer.text) for answer in answers) / len(answers),
-        empty=sum(not answer.text.strip() for answer in answers) / len(answers),
-        truncated=sum(answer.finish_reason == "length" for answer in answers) / len(answers),
-    )
-
-
-def _ngrams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
-    return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
-
-
-def _distinct(grams: Sequence[tuple[str, ...]]) -> float | None:
-    return _share(len(set(grams)), len(grams))
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
 
 
 # ---------------------------------------------------------------- the gap
@@ -235,16 +174,17 @@ def _interval(gains: Sequence[float], clusters: Sequence[str], alpha: float, wid
 
 
 def kl_per_token(policy: Sequence[Sequence[float]], anchor: Sequence[Sequence[float]]) -> float:
-    """The plain estimator of KL(policy || anchor) a token: mean log-ratio over tokens that the policy sampled.
+    """KL(policy || anchor) a token in nats, by the estimator k3 (Schulman 2020, "Approximating KL divergence").
 
-    Unbiased for what is sampled; with few samples it can fall below zero. k3 (Schulman 2020) cannot, but its variance
-    has no bound where the policy has moved far, which is where this is needed. Raises ValueError on unequal lengths or
-    no token.
+    The mean of exp(-l) - 1 + l over the log-ratios l = policy - anchor of tokens that the policy sampled.
+
+    Unbiased and never below zero. One round moves a policy by hundredths of a nat, where the plain mean of l varies
+    more than it measures. Raises ValueError on unequal lengths or no token.
     """
     ratios = [p - q for ps, qs in zip(policy, anchor, strict=True) for p, q in zip(ps, qs, strict=True)]
     if not ratios:
         raise ValueError("no tokens")
-    return sum(ratios) / len(ratios)
+    return sum(math.exp(-ratio) - 1 + ratio for ratio in ratios) / len(ratios)
 
 
 def canary_figures(judged: Sequence[ScoredGroup], kinds: Sequence[str], weights: Mapping[str, float]) -> CanaryFigures:

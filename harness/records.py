@@ -8,8 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.monitors import CanaryFigures, Gap, MonitorReport, TextFigures
+from harness.monitors import CanaryFigures, Gap, MonitorReport
 from harness.statistics import Interval
+from harness.text_figures import TextFigures
 from harness.types import (
     Check,
     Completion,

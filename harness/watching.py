@@ -22,13 +22,13 @@ from harness.monitors import (
     judge_gap,
     kl_per_token,
     pair_up,
-    text_figures,
 )
 from harness.plugins import Registry
 from harness.protocols import JudgeUse, RunContext, Suite
 from harness.records import read_groups, read_monitors, write_groups, write_json
 from harness.sampler import Sampler, draw_groups
 from harness.store import RunStore
+from harness.text_figures import text_figures
 from harness.types import AdapterCheckpoint, Completion, Group, Prompt, Sampling, ScoredGroup
 
 KL_COMPLETIONS = 16
@@ -64,7 +64,7 @@ class Watch:
             write_json(path / "monitors.json", replace(report, alarms=alarms(report, self.config.monitors)))
             return report.figures() | _paid(path)
 
-        return self.store.step(index, "monitors", "monitors", make=make, read=read_report)
+        return self.store.step(index, "monitors", "monitors", make=make, read=read_watched)
 
     def _judges_differ(self, stage: Stage) -> bool:
         """Whether a round of this stage trains against anything but what it is held against."""
@@ -78,12 +78,12 @@ class Watch:
         """The gap, and the canaries. What was judged is kept in `path`."""
         monitors, weights = self.config.monitors, stage.reward_weights
         bench = self._bench(uses_for(self.suite, "train"), "train", weights=weights)
-        trained = _judge_pairs(bench, [pair.group for pair in pairs])
+        trained = judge_pairs(bench, [pair.group for pair in pairs])
         write_groups(path / "train.parquet", trained)
         canaries = None
         if monitors.canary_prompts:
             groups, kinds = canary_pairs(after[: monitors.canary_prompts], self._encode())
-            judged = _judge_pairs(bench, groups)
+            judged = judge_pairs(bench, groups)
             write_groups(path / "canaries.parquet", judged)
             canaries = canary_figures(judged, kinds, bench.weights)
         bench.close()
@@ -100,7 +100,7 @@ class Watch:
         if not (uses := uses_for(self.suite, "gold")):
             return pairs, {use.name: use.weight for use in gold_uses(self.suite, self.registry)}
         bench = self._bench(uses, "gold")
-        judged = _judge_pairs(bench, [pair.group for pair in pairs])
+        judged = judge_pairs(bench, [pair.group for pair in pairs])
         bench.close()
         write_groups(path / "gold.parquet", judged)
         return judged, bench.weights
@@ -201,7 +201,7 @@ def _reference(prompt: Prompt, encode: Callable[[str], Sequence[int]]) -> Comple
     return None if prompt.reference is None else Completion(prompt.reference, tuple(encode(prompt.reference)))
 
 
-def _judge_pairs(bench: Bench, pairs: Sequence[Group]) -> list[ScoredGroup]:
+def judge_pairs(bench: Bench, pairs: Sequence[Group]) -> list[ScoredGroup]:
     """Every second pair is shown in the other order, so that a judge with a favourite place favours neither side."""
     shown = [_turned(pair) if index % 2 else pair for index, pair in enumerate(pairs)]
     judged = bench.score(shown)
@@ -222,5 +222,5 @@ def _paid(path: Path) -> dict[str, float]:
     return {f"monitor/{key}": value for key, value in paid.items()}
 
 
-def read_report(path: Path) -> MonitorReport:
+def read_watched(path: Path) -> MonitorReport:
     return read_monitors(path / "monitors.json")
