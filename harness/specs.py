@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from harness.protocols import Exporter, Generator, Judge, Objective, RunContext, Suite, Updater
+from harness.protocols import Exporter, Generator, Judge, JudgeUse, Objective, RunContext, Suite, Updater
 from harness.types import CheckpointKind, KnownPair
 
 C = TypeVar("C")
@@ -53,6 +53,11 @@ class JudgeSpec(ComponentSpec[Judge]):
 
     kind: ClassVar[str] = "judge"
     deterministic: bool = False
+    family: Callable[[Any], str | None] | None = None
+    """From its settings, what its verdicts come from, such as the model that it asks: judges of one family err alike,
+    whatever they are called. None: its name."""
+    members: Callable[[Any], Sequence[JudgeUse]] | None = None
+    """From its settings, the judges that it asks; their families and their determinism are then its own."""
 
 
 Family = Literal["sft", "preference", "unpaired", "group", "reward"]
