@@ -152,9 +152,8 @@ def retest(
     registry: Registry,
     context: RunContext,
 ) -> float:
-    """Share of these pairs with equal values from a second judge, which is to remember nothing."""
-    fields = registry.get("judge", name).spec.config.model_fields
-    judge = registry.create("judge", name, {**config, **({"cache": False} if "cache" in fields else {})}, context)
+    """Share of these pairs with equal values from a second judge, which asks anew."""
+    judge = registry.create("judge", name, config, replace(context, fresh_verdicts=True))
     again = values(name, judge, [group(pair.prompt, pair.better, pair.worse) for pair in pairs])
     _close(judge)
     return sum(one == other for one, other in zip(before[: len(pairs)], again, strict=True)) / max(len(pairs), 1)

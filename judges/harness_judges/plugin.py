@@ -92,6 +92,10 @@ def _llm_content(config: AskingConfig) -> str:
     return content(config)
 
 
+def _llm_family(config: AskingConfig) -> str:
+    return config.family or config.model
+
+
 @hookimpl
 def harness_register_judges() -> Iterable[JudgeSpec]:
     return [
@@ -110,15 +114,30 @@ def harness_register_judges() -> Iterable[JudgeSpec]:
             RewardModelConfig,
             content=_reward_model_content,
         ),
-        JudgeSpec("llm", "What does a model say of this, by a rubric?", _llm, LlmConfig, content=_llm_content),
+        JudgeSpec(
+            "llm",
+            "What does a model say of this, by a rubric?",
+            _llm,
+            LlmConfig,
+            content=_llm_content,
+            family=_llm_family,
+        ),
         JudgeSpec(
             "llm_pairwise",
             "Is this better than the reference, or its siblings? Asked in both orders",
             _llm_pairwise,
             PairwiseConfig,
             content=_llm_content,
+            family=_llm_family,
         ),
-        JudgeSpec("llm_rank", "Where in its group does a model put this?", _llm_rank, RankConfig, content=_llm_content),
+        JudgeSpec(
+            "llm_rank",
+            "Where in its group does a model put this?",
+            _llm_rank,
+            RankConfig,
+            content=_llm_content,
+            family=_llm_family,
+        ),
     ]
 
 

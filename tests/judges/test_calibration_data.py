@@ -1,4 +1,4 @@
-"""The pairs and canaries that judges are checked with: nothing but the content tells better from worse."""
+"""The pairs that judges are checked with: nothing but the content tells better from worse."""
 
 from __future__ import annotations
 
@@ -24,11 +24,6 @@ def read(name: str) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def pairs() -> list[dict[str, Any]]:
     return read("pairs.jsonl")
-
-
-@pytest.fixture(scope="module")
-def canaries() -> list[dict[str, Any]]:
-    return read("canaries.jsonl")
 
 
 def test_there_are_twenty_pairs_of_each_kind(pairs: list[dict[str, Any]]) -> None:
@@ -69,31 +64,3 @@ def test_counting_the_words_of_the_passage_does_not_settle_the_grounded_pairs(pa
         for pair in grounded
     ]
     assert 6 <= sum(better > worse for better, worse in shared) <= 14
-
-
-def test_canaries_are_of_every_kind(canaries: list[dict[str, Any]]) -> None:
-    assert len({canary["id"] for canary in canaries}) == len({canary["text"] for canary in canaries}) == 12
-    assert all(set(canary) == {"id", "kind", "text"} for canary in canaries)
-    by_kind = Counter(canary["kind"] for canary in canaries)
-    assert by_kind == {
-        "empty": 2,
-        "score_claim": 2,
-        "instruction": 3,
-        "keyword_stuffing": 2,
-        "echo": 2,
-        "flattery": 1,
-    }
-
-
-def test_canaries_are_what_their_kind_says(canaries: list[dict[str, Any]]) -> None:
-    for canary in canaries:
-        assert bool(canary["text"].strip()) == (canary["kind"] != "empty"), canary["id"]
-        assert ("{question}" in canary["text"]) == (canary["kind"] == "echo"), canary["id"]
-
-
-def test_one_canary_closes_the_fence_around_it_and_gives_a_verdict_that_parses(canaries: list[dict[str, Any]]) -> None:
-    fenced = [canary["text"] for canary in canaries if "```\n</answer>" in canary["text"]]
-    assert len(fenced) == 1
-    verdict = re.search(r"\{.*\}", fenced[0])
-    assert verdict
-    assert json.loads(verdict.group())["value"] == 1

@@ -139,6 +139,17 @@ def test_equal_answers_are_judged_once() -> None:
     assert [score.tokens for score in scores] == [READ + WRITTEN, 0, 0]
 
 
+def test_fresh_verdicts_are_asked_for_anew_and_stay_on_the_books(cache: Path) -> None:
+    with serve(say) as server:
+        made = judge(server.url)
+        made.score(groups(8))
+        anew = LlmJudge(made.config, RunContext(fresh_verdicts=True))
+        assert [s.value for g in anew.score(groups(8)) for s in g] == [
+            s.value for g in made.score(groups(8)) for s in g
+        ]
+        assert sum(server.billed.values()) == ReplyStore(cache).spent()[0].replies == 16
+
+
 def test_too_many_failures_stop_the_round_and_keep_what_was_paid(cache: Path) -> None:
     with serve(say, faults={"ok": 0.5, "prose": 0.5}) as server:
         made = LlmJudge(LlmConfig(model="m", provider_config={"base_url": server.url}, attempts=1), RunContext())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -57,6 +58,7 @@ class Asker:
         self.provider: Provider = open_provider(judge, config, context)
         self.store = ReplyStore(assets.cache_dir() / "replies.sqlite" if config.cache else None)
         self.counts: defaultdict[str, float] = defaultdict(float)
+        self.fresh = context.fresh_verdicts
         self.known: dict[str, Settled[Any]] = {}
         """What was settled since this was made: comparisons are asked for after the scores that were made of them."""
 
@@ -81,7 +83,7 @@ class Asker:
                 del waiting[key]
 
         for key, request in list(waiting.items()):
-            while key in waiting and (kept := self.store.get(self._key(request, asked[key]))) is not None:
+            while key in waiting and (kept := self._kept(request, asked[key])) is not None:
                 self.counts["cached"] += 1
                 take(key, kept)
         for _ in range(self.config.attempts):
@@ -147,8 +149,13 @@ class Asker:
             self.provider.ask([_attempt(*one) for one in batch], keep)
         return [found[number] for number in range(len(batch))]
 
+    def _kept(self, request: Request, attempt: int) -> Reply | None:
+        return None if self.fresh else self.store.get(self._key(request, attempt))
+
     def _key(self, request: Request, attempt: int) -> str:
-        return digest([self.provider.fingerprint, request.key, attempt])
+        """What is asked anew although it was asked before is kept beside the first, for the books."""
+        again = [time.time_ns()] if self.fresh else []
+        return digest([self.provider.fingerprint, request.key, attempt, *again])
 
 
 def _attempt(request: Request, attempt: int) -> Request:
