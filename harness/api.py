@@ -27,7 +27,7 @@ from harness.protocols import Generator, ModelRef, Progress, RunContext, SilentP
 from harness.sampler import Sampler
 from harness.specs import ObjectiveSpec, UpdaterSpec
 from harness.store import RunStore
-from harness.suites import load_suite
+from harness.suites import load_suite, with_judge_settings
 from harness.training_data import file_prompts
 from harness.types import BASE_POLICY, EvalReport, digest
 
@@ -90,7 +90,8 @@ def plan_loop(
     folder = config.parent if isinstance(config, Path) else Path()
     resolved = _resolve_names(validate(LoopConfig, values, where=where), registry, folder)
     context = RunContext(progress=progress, seed=resolved.seed)
-    suites = (target, *(find_suite(name, registry, context) for name in resolved.beside))
+    beside = (find_suite(name, registry, context) for name in resolved.beside)
+    suites = with_judge_settings((target, *beside), resolved.judges)
     _check(resolved, suites, registry, context)
     model = assets.model(resolved.model, progress)
     return Plan(resolved, suites, model, run_identity(resolved, suites, model, registry))
@@ -152,14 +153,17 @@ def evaluate(
     adapter: Path | None = None,
     generator: GeneratorRef | None = None,
     config: EvalConfig | None = None,
+    judges: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 0,
     registry: Registry | None = None,
     progress: Progress | None = None,
 ) -> tuple[EvalReport, SuiteResults]:
-    """Evaluate a model, with an adapter or bare, on suites. Returns the report and the scored completions by suite."""
+    """Evaluate a model, with an adapter or bare, on suites. `judges` holds settings over those of the suites' judges,
+    by name. Returns the report and the scored completions by suite."""
     registry = registry or load_registry()
     context = RunContext(seed=seed, progress=progress or SilentProgress(), components=registry)
-    loaded = [find_suite(name, registry, context) for name in ([suites] if isinstance(suites, str) else suites)]
+    found = [find_suite(name, registry, context) for name in ([suites] if isinstance(suites, str) else suites)]
+    loaded = with_judge_settings(found, judges or {})
     config = config or EvalConfig()
     for suite in loaded:
         suite_fingerprint(suite, registry, config)  # refuses bad settings before anything is fetched

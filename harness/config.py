@@ -105,6 +105,9 @@ class LoopConfig(Config):
         default=None, description="processes that updates run in; default: this one"
     )
     eval: EvalConfig = EvalConfig()
+    judges: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="settings over the suites' own, by judge: {llm = {model = 'm'}}"
+    )
     judging: JudgingConfig = JudgingConfig()
     gate: GateConfig = GateConfig()
     monitors: MonitorsConfig = MonitorsConfig()

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import Field
 
 from harness.rewards import reward
 from harness.specs import Config
-from harness.statistics import Interval, paired_interval
+from harness.statistics import Interval, mean_interval, paired_interval
 from harness.text_figures import TextFigures
 from harness.types import Completion, Group, ScoredGroup
 
@@ -77,6 +77,8 @@ class MonitorReport:
     candidate: TextFigures
     incumbent: TextFigures
     gap: Gap | None = None
+    win_rates: Mapping[str, Interval] = field(default_factory=dict)
+    """Share of items on which a judge values the candidate's answer above the incumbent's, by `purpose/judge`."""
     kl_per_token: float | None = None
     """To the anchor, in nats."""
     canaries: CanaryFigures | None = None
@@ -97,6 +99,7 @@ class MonitorReport:
         if self.gap is not None:
             gaps = {"train_gain": self.gap.train, "gold_gain": self.gap.gold, "gap": self.gap.gap}
             found |= {f"monitor/{name}": interval.estimate for name, interval in gaps.items()}
+        found |= {f"monitor/win_rate/{name}": interval.estimate for name, interval in self.win_rates.items()}
         if self.canaries is not None and self.canaries.judged:
             found["monitor/canary_wins"] = self.canaries.won / self.canaries.judged
         found |= {f"monitor/drift/{name}": share for name, share in self.drift.items()}
@@ -144,6 +147,23 @@ def judge_gap(
         _interval([g for _, g, _ in known], names, alpha, wide_gold),
         _interval([t - g for t, g, _ in known], names, alpha, wide_train + wide_gold),
     )
+
+
+def win_rates(pairs: Sequence[ScoredGroup], alpha: float) -> dict[str, Interval]:
+    """By judge, how often the second answer of a pair is valued above the first, ties counting half. Pairs that a judge
+    leaves unscored are left out of its rate. `estimate` is the plain share; the bounds are those of `mean_interval`."""
+    found: dict[str, list[tuple[float, str]]] = {}
+    for pair in pairs:
+        prompt = pair.group.prompt
+        for before, after in zip(*pair.scores, strict=True):
+            if before.value is not None and after.value is not None:
+                won = 0.5 if before.value == after.value else float(after.value > before.value)
+                found.setdefault(before.judge, []).append((won, prompt.cluster or prompt.id))
+    rates = {}
+    for judge, known in found.items():
+        wins, clusters = [won for won, _ in known], [cluster for _, cluster in known]
+        rates[judge] = replace(mean_interval(wins, clusters, alpha=alpha), estimate=sum(wins) / len(wins))
+    return rates
 
 
 def _gains(pairs: Sequence[ScoredGroup], weights: Mapping[str, float]) -> dict[str, float | None]:

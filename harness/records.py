@@ -157,6 +157,7 @@ def read_monitors(path: Path) -> MonitorReport:
         "candidate": TextFigures(**data["candidate"]),
         "incumbent": TextFigures(**data["incumbent"]),
         "gap": Gap(**gap) if gap else None,
+        "win_rates": {name: Interval(**bounds) for name, bounds in data.get("win_rates", {}).items()},
         "canaries": CanaryFigures(**data["canaries"]) if data["canaries"] else None,
         "alarms": tuple(data["alarms"]),
     }

@@ -21,13 +21,14 @@ import importlib
 import inspect
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StrictStr, model_validator
 
 from harness.config import read_toml
-from harness.errors import ConfigError
+from harness.errors import ConfigError, did_you_mean
 from harness.plugins import validate
 from harness.protocols import JudgeUse, Progress, SilentProgress, Suite
 from harness.specs import Config, SuiteSpec
@@ -270,3 +271,21 @@ def _check_items(train: Sequence[Prompt], items: Sequence[Prompt], where: str) -
         if twin := by_id.get(item.id) or by_question.get(item.question):
             what = f"item {item.id!r} is trained on, as {twin.id!r}"
             raise ConfigError(what, where=where, remedy="Take it out of one side; what is evaluated must be held out.")
+
+
+def with_judge_settings(suites: Sequence[Suite], settings: Mapping[str, Mapping[str, Any]]) -> tuple[Suite, ...]:
+    """The suites with these settings over their judges' own, by the judge's name. Raises ConfigError for a name that
+    judges none of them."""
+    known = sorted({use.name for suite in suites for use in suite.judges})
+    for name, given in settings.items():
+        if name not in known:
+            raise ConfigError(f"{name!r} judges none of the suites", where="judges", remedy=did_you_mean(name, known))
+        if not isinstance(given, Mapping):
+            raise ConfigError(f"{name} = {given!r} is no table", where="judges", remedy=f"Write {name}.KEY=VALUE.")
+    return tuple(
+        replace(
+            suite,
+            judges=tuple(replace(u, config={**u.config, **settings.get(u.name, {})}) for u in suite.judges),
+        )
+        for suite in suites
+    )

@@ -22,11 +22,13 @@ from harness.monitors import (
     judge_gap,
     kl_per_token,
     pair_up,
+    win_rates,
 )
 from harness.plugins import Registry
 from harness.protocols import JudgeUse, RunContext, Suite
 from harness.records import read_groups, read_monitors, write_groups, write_json
 from harness.sampler import Sampler, draw_groups
+from harness.statistics import Interval
 from harness.store import RunStore
 from harness.text_figures import text_figures
 from harness.types import AdapterCheckpoint, Completion, Group, Prompt, Sampling, ScoredGroup
@@ -59,8 +61,8 @@ class Watch:
             report = MonitorReport(text_figures(after), text_figures(before), kl_per_token=self._kl(stage, candidate))
             if self._judges_differ(stage):
                 pairs = pair_up(before, after)
-                gap, canaries = self._judged_by_train(path, stage, pairs, after)
-                report = replace(report, gap=gap, canaries=canaries, drift=self._drift(path))
+                gap, canaries, rates = self._judged_by_train(path, stage, pairs, after)
+                report = replace(report, gap=gap, win_rates=rates, canaries=canaries, drift=self._drift(path))
             write_json(path / "monitors.json", replace(report, alarms=alarms(report, self.config.monitors)))
             return report.figures() | _paid(path)
 
@@ -74,8 +76,8 @@ class Watch:
 
     def _judged_by_train(
         self, path: Path, stage: Stage, pairs: Sequence[ScoredGroup], after: Answers
-    ) -> tuple[Gap | None, CanaryFigures | None]:
-        """The gap, and the canaries. What was judged is kept in `path`."""
+    ) -> tuple[Gap | None, CanaryFigures | None, dict[str, Interval]]:
+        """The gap, the canaries, and the win rates. What was judged is kept in `path`."""
         monitors, weights = self.config.monitors, stage.reward_weights
         bench = self._bench(uses_for(self.suite, "train"), "train", weights=weights)
         trained = judge_pairs(bench, [pair.group for pair in pairs])
@@ -91,7 +93,13 @@ class Watch:
         gap = judge_gap(
             trained, gold, train_weights=bench.weights, gold_weights=gold_weights, alpha=self.config.gate.alpha
         )
-        return gap, canaries
+        by_purpose = {"train": trained, "eval": pairs, "gold": gold if gold is not pairs else []}
+        rates = {
+            f"{purpose}/{judge}": rate
+            for purpose, judged in by_purpose.items()
+            for judge, rate in win_rates(judged, self.config.gate.alpha).items()
+        }
+        return gap, canaries, rates
 
     def _judged_by_gold(
         self, path: Path, pairs: Sequence[ScoredGroup]

@@ -97,6 +97,7 @@ def loop_command(
 @click.option("--adapter", type=click.Path(path_type=Path), help="An adapter folder of a run.")
 @click.option("--generator", default="auto", show_default=True, help="What samples; auto: vllm if installed.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="A setting of the generator.")
+@click.option("--judge", "judge_sets", multiple=True, metavar="NAME.KEY=VALUE", help="A setting of a suite's judge.")
 @click.option("--limit", type=int, help="First N items of each suite.")
 @click.option("--epochs", type=int, default=1, show_default=True, help="Completions an item.")
 @click.option("--temperature", type=float, help="Default: the suite's own.")
@@ -111,6 +112,7 @@ def eval_command(
     adapter: Path | None,
     generator: str,
     sets: Sequence[str],
+    judge_sets: Sequence[str],
     limit: int | None,
     epochs: int,
     temperature: float | None,
@@ -131,6 +133,7 @@ def eval_command(
         adapter=adapter,
         generator=GeneratorRef(name=generator, config=apply_sets({}, sets)),
         config=validate(EvalConfig, settings, where="harness eval"),
+        judges=apply_sets({}, judge_sets),
         seed=seed,
         registry=app.registry,
         progress=app.view,

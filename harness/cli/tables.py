@@ -182,6 +182,8 @@ def monitors_table(report: MonitorReport) -> str:
         shown = {"training judges' gain": report.gap.train, "gold's gain": report.gap.gold, "gap": report.gap.gap}
         for name, i in shown.items():
             rows.append([name, f"{100 * i.estimate:+.1f}", "", f"[{100 * i.lower:+.1f}, {100 * i.upper:+.1f}] points"])
+    for name, i in report.win_rates.items():
+        rows.append([f"win rate, {name}", f"{i.estimate:.1%}", "", f"[{i.lower:.1%}, {i.upper:.1%}]"])
     if report.canaries is not None:
         kinds = ", ".join(f"{kind} {won}" for kind, won in report.canaries.won_by_kind.items() if won)
         rows.append(["canaries that win", f"{report.canaries.won} of {report.canaries.judged}", "", kinds])

@@ -24,6 +24,7 @@ from harness.monitors import (
     kl_per_token,
     over_optimized,
     pair_up,
+    win_rates,
 )
 from harness.plugins import validate
 from harness.records import read_monitors, write_json
@@ -260,7 +261,8 @@ def test_a_report_reads_back_as_it_was_written(tmp_path: Path) -> None:
     text = text_figures([scored("a b c d e")])
     bare = MonitorReport(text, text)
     gap = Gap(interval(0.3, 0.1), interval(-0.3, 0.1), interval(0.6, 0.2))
-    whole = MonitorReport(text, text, gap, 0.25, CanaryFigures(4, 2, {"echo": 2}), {"train/j": 0.5}, ("why",))
+    rates = {"train/j": interval(0.6, 0.1)}
+    whole = MonitorReport(text, text, gap, rates, 0.25, CanaryFigures(4, 2, {"echo": 2}), {"train/j": 0.5}, ("why",))
     for report in (bare, whole):
         write_json(tmp_path / "monitors.json", report)
         assert read_monitors(tmp_path / "monitors.json") == report
@@ -272,3 +274,16 @@ def test_settings_that_mean_nothing_are_refused() -> None:
     for bad in ({"max_canary_wins": 1.5}, {"kl_prompts": -1}, {"stop": True}):
         with pytest.raises(ConfigError):
             validate(MonitorsConfig, bad, where="[monitors]")
+
+
+def test_the_win_rate_counts_ties_half_and_leaves_out_what_is_unscored() -> None:
+    def pair(i: int, before: float | None, after: float | None) -> ScoredGroup:
+        scores = [Score("j", v) if v is not None else Score.failed("j", "down") for v in (before, after)]
+        prompt = Prompt(f"p{i}", ({"role": "user", "content": "?"},))
+        group = Group(prompt, (1,), (Completion("a", (1,)), Completion("b", (1,))), "x", Sampling())
+        return ScoredGroup(group, ((scores[0],), (scores[1],)), (None, None))
+
+    values = [(0.1, 0.9), (0.2, 0.3), (0.5, 0.5), (0.9, 0.1), (None, 1.0)]
+    [(judge, rate)] = win_rates([pair(i, *both) for i, both in enumerate(values)], 0.05).items()
+    assert (judge, rate.estimate, rate.n) == ("j", 2.5 / 4, 4)
+    assert 0 <= rate.lower < 2.5 / 4 < rate.upper <= 1
