@@ -8,6 +8,7 @@ from harness.hookspecs import hookimpl
 from harness.protocols import Judge, RunContext
 from harness.specs import JudgeSpec, NoConfig
 from harness_judges.settings import (
+    ElsewhereConfig,
     ExactConfig,
     LengthConfig,
     RegexConfig,
@@ -65,6 +66,12 @@ def _reward_model_content(config: RewardModelConfig) -> str:
     return content(config)
 
 
+def _elsewhere(config: ElsewhereConfig, context: RunContext) -> Judge:
+    from harness_judges.elsewhere import ElsewhereJudge
+
+    return ElsewhereJudge(config, context.run)
+
+
 @hookimpl
 def harness_register_judges() -> Iterable[JudgeSpec]:
     return [
@@ -83,4 +90,5 @@ def harness_register_judges() -> Iterable[JudgeSpec]:
             RewardModelConfig,
             content=_reward_model_content,
         ),
+        JudgeSpec("elsewhere", "What did those say who judged it elsewhere?", _elsewhere, ElsewhereConfig),
     ]
