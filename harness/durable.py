@@ -44,6 +44,22 @@ def write_text(path: Path, text: str) -> None:
     fsync(path.parent)
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add a line, on the disk when this returns. One that a crash left unfinished is cut off first: it would swallow
+    this one."""
+    is_new = not path.exists()
+    with path.open("ab+") as handle:
+        handle.seek(0)
+        content = handle.read()
+        if content and not content.endswith(b"\n"):
+            handle.truncate(content.rfind(b"\n") + 1)
+        handle.write(line.encode() + b"\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    if is_new:
+        fsync(path.parent)
+
+
 def make_folder(path: Path) -> None:
     """As `mkdir -p`, and each new folder's entry in its parent is on the disk when this returns."""
     if not path.is_dir():

@@ -62,7 +62,7 @@ pass_app = click.make_pass_decorator(App)
 click.rich_click.COMMAND_GROUPS = {
     "harness": [
         {"name": "Do", "commands": ["loop", "init", "train", "compare", "eval", "export"]},
-        {"name": "Judge", "commands": ["judge"]},
+        {"name": "Judge", "commands": ["judge", "audit"]},
         {"name": "Look", "commands": ["runs", "show", "suites", "plugins", "doctor"]},
         {"name": "Shell", "commands": ["completion"]},
     ]
@@ -80,6 +80,7 @@ class LazyGroup(click.RichGroup):
         "eval": "run",
         "export": "export",
         "judge": "judge",
+        "audit": "audit",
         "runs": "look",
         "show": "look",
         "suites": "components",
