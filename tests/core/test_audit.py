@@ -237,6 +237,7 @@ def test_figures_of_answers_that_follow_one_judge(run: Path) -> None:
     expected = cohen_kappa(pairs, [p.cluster for p in audit.pairs[:-2]], OUTCOMES, alpha=0.025)
     assert by_name["vowels"].kappa == expected
     # Of the 60 items that differ, the candidate's answer is the longer on 40.
+    assert by_name["length"].judged.estimate == pytest.approx(2 / 3)  # type: ignore[union-attr]
     for rate in (by_name["length"].judged, found.human, by_name["length"].corrected.interval):  # type: ignore[union-attr]
         assert rate is not None
         assert rate.lower < 2 / 3 < rate.upper

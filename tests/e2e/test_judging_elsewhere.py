@@ -11,6 +11,7 @@ import tomli_w
 from e2e.test_cli import harness, refused
 
 from harness.api import run_loop
+from harness.audit import open_audit
 from harness.elsewhere import completion_id, export_unjudged, import_verdicts
 from harness.errors import ConfigError, HarnessError, JudgeFailure
 from harness.records import read_groups
@@ -25,7 +26,9 @@ def waiting(tmp_path: Path, tiny_loop: dict[str, Any]) -> tuple[dict[str, Any], 
     manifest = Path(tiny_loop["suite"]) / "suite.toml"
     elsewhere = '\n[[judges]]\nname = "elsewhere"\nuse = "train"\n'
     manifest.write_text(manifest.read_text().replace('name = "exact"', 'name = "exact"\nuse = "eval"') + elsewhere)
-    loop = {**tiny_loop, "stages": [{**tiny_loop["stages"][0], "generator": "policy", "temperature": 1.0, "n": 2}]}
+    stage = tiny_loop["stages"][1]
+    config = {**stage["config"], "learning_rate": 0.02}  # so that the candidate answers otherwise
+    loop = {**tiny_loop, "stages": [{**stage, "prompts": 24, "temperature": 1.0, "n": 2, "config": config}]}
     with pytest.raises(JudgeFailure, match=r"48 of 48 verdicts failed, .*no verdict yet .*harness judge export"):
         run_loop(loop, runs=tmp_path, run="r")
     return loop, tmp_path / "r"
@@ -54,7 +57,8 @@ def test_a_loop_stops_is_judged_elsewhere_and_goes_on(tmp_path: Path, waiting: t
     assert "9 of 48 verdicts failed" in refused(*again)
     file.write_text("\n".join(json.dumps({**row, "judge": "ben"}) for row in judged[-9:]))
     assert import_verdicts(file, run).missing == 0
-    assert harness(*again).returncode in (0, 1, 2)
+    done = harness(*again)
+    assert done.returncode in (0, 1, 2), done.stderr
     scored = read_groups(run / "rounds" / "001" / "groups.parquet")
     verdicts = [(c.text, s[0]) for g in scored for c, s in zip(g.group.completions, g.scores, strict=True)]
     assert all(score.value == len(text) % 2 for text, score in verdicts)
@@ -62,6 +66,9 @@ def test_a_loop_stops_is_judged_elsewhere_and_goes_on(tmp_path: Path, waiting: t
     assert (run / "rounds" / "001" / "completions.parquet").read_bytes() == sampled
     with pytest.raises(ConfigError, match="nothing waits to be judged"):
         export_unjudged(run)
+    siblings, rivals = open_audit(run), open_audit(run, suite="three-letters")  # what a loop stores can be audited
+    assert all(pair.values("elsewhere") == (len(pair.a) % 2, len(pair.b) % 2) for pair in siblings.population)
+    assert {name for pair in rivals.population for name in pair.scores} == {"exact"}
     assert [row["id"] for row in export_unjudged(run, round=1, judged=True)] == [row["id"] for row in rows]
 
 
