@@ -42,10 +42,16 @@ def as_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
+def require_absent(*paths: Path) -> None:
+    """Raises ConfigError if a file is there that would be written: somebody may have filled it in."""
+    for path in paths:
+        if path.exists():
+            raise ConfigError("it is there already", where=str(path), remedy="Name another file.")
+
+
 def write_new(path: Path, text: str) -> None:
-    """A file that was not there. Raises ConfigError if it was: somebody may have filled it in."""
-    if path.exists():
-        raise ConfigError("it is there already", where=str(path), remedy="Name another file.")
+    """A file that was not there. Raises ConfigError if it was, or cannot be written."""
+    require_absent(path)
     try:
         write_text(path, text)
     except OSError as error:

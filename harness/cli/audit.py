@@ -14,7 +14,6 @@ from harness.cli.run import RUNS_OPTION, run_folder
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
-    from harness.audit import Audit
     from harness.audit_report import AuditReport
     from harness.statistics import Interval
 
@@ -55,14 +54,17 @@ def audit_command(
     Every answer is stored at once; the same command goes on where it was left. RUN is a name or a folder.
     """
     from harness.audit import open_audit
-    from harness.audit_answers import Answers, import_answers
+    from harness.audit_answers import LABELLING, Answers, blind_rows, import_answers, label_studio_tasks
     from harness.audit_report import report, summarize
     from harness.cli.audit_screen import ask, require_terminal
+    from harness.jsonl import as_jsonl, require_absent, write_new
 
     if sum(map(bool, (only_report, rows, label_studio, answered))) > 1:
         remedy = "Give one of --report, --export, --label-studio, --import."
         raise ConfigError("it can do one thing at a time", where="harness audit", remedy=remedy)
     elsewhere = only_report or rows or label_studio or answered
+    labelling = label_studio and label_studio.with_name(f"{label_studio.stem}.config.xml")
+    require_absent(*filter(None, (rows, label_studio, labelling)))
     console = None if elsewhere else require_terminal()
     audit = open_audit(
         run_folder(run, runs),
@@ -74,33 +76,27 @@ def audit_command(
         seed=seed,
         must_exist=only_report or answered is not None,
     )
-    if rows or label_studio:
-        _write(app, audit, rows, label_studio)
-        return
-    if answered:
-        done = import_answers(audit, answered)
-        app.view.note(f"{done.new} new answers" + (f", {done.known} were there already" if done.known else ""))
-    answers = Answers(audit.answers, audit.pairs)
-    if console is not None and not ask(audit, answers, console):
-        left = len(audit.pairs) - len(answers.given)
-        app.view.note(f"{left} of {len(audit.pairs)} pairs are left; the same command goes on")
-    found = report(audit, answers)
-    summarize(audit, found)
-    click.echo(json.dumps(asdict(found), indent=1, ensure_ascii=False) if as_json else _tables(found))
-
-
-def _write(app: App, audit: Audit, rows: Path | None, label_studio: Path | None) -> None:
-    from harness.audit_answers import LABELLING, blind_rows, label_studio_tasks
-    from harness.jsonl import as_jsonl, write_new
-
     if rows:
         write_new(rows, as_jsonl(blind_rows(audit)))
         app.view.note(f"{len(audit.pairs)} pairs in {rows}; give each an answer: a, b, tie or skip")
-    elif label_studio:
-        config = label_studio.with_suffix(".xml")
-        write_new(config, LABELLING)
+        return
+    if label_studio and labelling:
+        write_new(labelling, LABELLING)
         write_new(label_studio, json.dumps(label_studio_tasks(audit), indent=1, ensure_ascii=False) + "\n")
-        app.view.note(f"{len(audit.pairs)} tasks in {label_studio}, and the project's labelling config in {config}")
+        app.view.note(f"{len(audit.pairs)} tasks in {label_studio}, and the project's labelling config in {labelling}")
+        return
+    if answered:
+        taken = import_answers(audit, answered)
+        app.view.note(f"{taken.new} new answers" + (f", {taken.known} were there already" if taken.known else ""))
+    answers = Answers(audit.answers, audit.pairs)
+    done = console is None or ask(audit, answers, console)
+    found = report(audit, answers)
+    summarize(audit, found)
+    if not done:  # without figures, which would be known to whoever goes on
+        left = len(audit.pairs) - len(answers.given)
+        app.view.note(f"{left} of {len(audit.pairs)} pairs are left; the same command goes on")
+        return
+    click.echo(json.dumps(asdict(found), indent=1, ensure_ascii=False) if as_json else _tables(found))
 
 
 def _tables(found: AuditReport) -> str:
@@ -122,7 +118,7 @@ def _tables(found: AuditReport) -> str:
     ]
     if rates and found.human:
         lines.append(f"The candidate beats the incumbent, by you: {_share(found.human)} of {found.human.n} pairs")
-        lines.append(table(["judge", "as judged", "put right by you", "weight"], rates))
+        lines.append(table(["judge", "as judged", "put right by you", "weight of the judge"], rates))
     return "\n".join(lines)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import termios
+import tty
 import unicodedata
 from types import TracebackType
 from typing import Literal, Self
@@ -47,7 +49,7 @@ def printable(text: str) -> str:
     def shown(char: str) -> str:
         if char in "\n\t" or char.isprintable() or unicodedata.category(char) == "Zs":
             return char
-        return char.encode("unicode_escape", "surrogatepass").decode()
+        return char.encode("unicode_escape").decode()
 
     return "".join(map(shown, text)).expandtabs(4)
 
@@ -56,9 +58,6 @@ class Keyboard:
     """Keys as they are pressed, without an echo, and lines as ever."""
 
     def __enter__(self) -> Self:
-        import termios
-        import tty
-
         self.usual = termios.tcgetattr(sys.stdin)
         tty.setcbreak(sys.stdin)
         return self
@@ -66,14 +65,10 @@ class Keyboard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        import termios
-
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self.usual)
 
     def forget(self) -> None:
         """Drop what was typed ahead: it would answer a pair that was not seen."""
-        import termios
-
         termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
     def key(self) -> str:
@@ -81,10 +76,11 @@ class Keyboard:
         typed = os.read(sys.stdin.fileno(), 32).decode(errors="replace")
         return typed if typed.startswith("\x1b") else typed[:1].lower()
 
-    def line(self) -> str:
-        self.__exit__(None, None, None)
+    def line(self, console: Console, question: str) -> str:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self.usual)
+        console.print(question, end="")
         text = os.read(sys.stdin.fileno(), 4096).decode(errors="replace")
-        self.__enter__()
+        tty.setcbreak(sys.stdin)
         return text.strip()
 
 
@@ -113,8 +109,7 @@ def _answer(
             answers.undo()
             return "next"
         if key == "n":
-            console.print("note: ", end="")
-            if text := keyboard.line():
+            if text := keyboard.line(console, "note: "):
                 answers.note(pair.id, printable(text))
         elif key in ("q", ""):
             return "quit"

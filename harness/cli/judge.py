@@ -12,9 +12,12 @@ from harness.cli.app import App, pass_app
 from harness.cli.run import RUNS_OPTION, run_folder
 
 
-@click.group("judge")
-def judge_command() -> None:
+@click.group("judge", invoke_without_command=True)
+@click.pass_context
+def judge_command(ctx: click.Context) -> None:
     """Judging by people, or by a model that this machine cannot reach."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 @judge_command.command("export")

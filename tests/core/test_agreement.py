@@ -155,9 +155,12 @@ def test_without_labels_there_is_nothing_to_say() -> None:
         prediction_powered_mean([], [], [1.0], ["a"], alpha=0.025)
 
 
-def test_lambda_by_hand() -> None:
+def test_lambda_and_the_standard_error_by_hand() -> None:
     """cov(y, f) = 1/3 over the four labelled; var(f) over all eight is 2/7; n/N = 1: lambda = (1/3) / (2 * 2/7)."""
     few = [(1.0, 1.0), (0.0, 0.0), (1.0, 1.0), (0.0, 0.0)]
     found = prediction_powered_mean(few, alone(4), [1.0, 0.0, 1.0, 0.0], list("wxyz"), alpha=0.025)
-    assert found.weight == pytest.approx((1 / 3) / (2 * 2 / 7))
+    weight = (1 / 3) / (2 * 2 / 7)
+    assert found.weight == pytest.approx(weight)
+    rests, ends, guesses = 4 * ((1 - weight) / 12) ** 2, 2 * ((1 + weight) / 12) ** 2, 4 * (weight / 8) ** 2
+    assert found.interval.standard_error == pytest.approx(math.sqrt(6 / 5 * (rests + ends + guesses)))
     assert found.interval.estimate == pytest.approx(0.5)
