@@ -113,7 +113,7 @@ def open_audit(
     """The audit of that name, begun if it is not there; what is not given is as it was begun, or the default.
 
     Its name is by default that of the suite (or `training`) and the round. Raises ConfigError if it was begun
-    with other settings, if there is no such round, suite or judge, or if no two answers differ.
+    with other settings, if there is no such round, suite or judge, if no judge was asked, or if no two answers differ.
     """
     store = RunStore.open(run)
     given = {"round": round, "suite": suite, "judge": judge, "n": n, "seed": seed}
@@ -197,6 +197,12 @@ def _population(store: RunStore, settings: AuditSettings) -> tuple[tuple[Pair, .
             "no two answers to a prompt differ and are both scored",
             where=f"{store.folder}, round {settings.round}",
             remedy="Choose another round, or compare what a suite's items were answered with --suite.",
+        )
+    if not judges:
+        raise ConfigError(
+            "these came with their rewards, and no judge was asked",
+            where=f"{store.folder}, round {settings.round}",
+            remedy="Choose a round that was sampled and judged, or a suite with --suite.",
         )
     return tuple(known.values()), fingerprint
 

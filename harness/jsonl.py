@@ -30,9 +30,12 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         where, remedy = f"{path}:{number}", "Write one JSON object a line."
         try:
             value = json.loads(line)
-            json.dumps(value, ensure_ascii=False).encode()  # half of a character could not be written anywhere
-        except ValueError as error:
-            raise ConfigError(f"not JSON: {error}", where=where, remedy=remedy) from None
+            json.dumps(value, ensure_ascii=False).encode()
+        except json.JSONDecodeError as error:
+            what = f"not JSON: {error.msg} at character {error.pos}"
+            raise ConfigError(what, where=where, remedy=remedy) from None
+        except UnicodeEncodeError as error:  # it could not be written anywhere
+            raise ConfigError(f"half of a character ({error.reason})", where=where, remedy="Mend the text.") from None
         if not isinstance(value, dict):
             raise ConfigError(f"a row is a JSON object, not {type(value).__name__}", where=where, remedy=remedy)
         yield where, value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -99,6 +100,13 @@ def test_what_is_not_there_is_refused_and_nothing_is_written(run: Path, asked: d
 def test_demonstrations_leave_nothing_to_compare(tmp_path: Path) -> None:
     run = build_run(tmp_path / "r", [scored_group(prompt(i), ["gold"], length=length) for i in range(9)])
     with pytest.raises(ConfigError, match=r"no two answers to a prompt differ.*--suite"):
+        open_audit(run)
+
+
+def test_rewards_that_came_with_the_data_are_nobodys_verdicts(tmp_path: Path) -> None:
+    groups = [scored_group(prompt(i), ["good", "bad"], length=length) for i in range(9)]
+    run = build_run(tmp_path / "r", [replace(group, scores=((), ())) for group in groups])
+    with pytest.raises(ConfigError, match="no judge was asked"):
         open_audit(run)
 
 

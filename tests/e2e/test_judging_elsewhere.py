@@ -92,6 +92,7 @@ def test_what_goes_out_is_blind_and_holds_equal_answers_once(waiting: tuple[dict
         ({"judge": None}, "does not say who judged"),
         ({"judge": ""}, "judge = ''"),
         ({"answer": "another"}, "the answer is not the one"),
+        ({"explanation": "\ud800"}, "half of a character"),
         ({"explanaton": "typo"}, "unknown key 'explanaton'. Did you mean explanation"),
     ],
     ids=str,
