@@ -115,7 +115,12 @@ def run_loop(
     store = _open_store(folder, plan, resume)
     finished = store.finished(plan.config.rounds)
     context = RunContext(
-        model=plan.model, seed=plan.config.seed, adapter=plan.config.adapter, progress=progress, components=registry
+        model=plan.model,
+        seed=plan.config.seed,
+        adapter=plan.config.adapter,
+        progress=progress,
+        components=registry,
+        run=folder,
     )
     for number, stage in enumerate(plan.config.stages):  # refuses settings that only the updater itself understands
         where = f"stages.{number}.config"

@@ -38,10 +38,27 @@ def fsync_tree(path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replace a file's content at once."""
     draft = path.with_name(path.name + ".tmp")
-    draft.write_text(text)
+    draft.write_text(text, encoding="utf-8")
     fsync(draft)
     draft.rename(path)
     fsync(path.parent)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line, on the disk when this returns. One that a crash left unfinished is cut off first: it would swallow
+    this one."""
+    is_new = not path.exists()
+    with path.open("ab+") as handle:
+        if handle.tell():
+            handle.seek(-1, os.SEEK_END)
+            if handle.read() != b"\n":
+                handle.seek(0)
+                handle.truncate(handle.read().rfind(b"\n") + 1)
+        handle.write(line.encode() + b"\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    if is_new:
+        fsync(path.parent)
 
 
 def make_folder(path: Path) -> None:

@@ -81,6 +81,8 @@ class RunContext:
     components: Components | None = None
     scratch: Path | None = None
     """Where an updater may keep what it needs to go on after a crash; emptied when the update is stored."""
+    run: Path | None = None
+    """Folder of the run that this is a part of. There is none outside a loop."""
     score: Callable[[AdapterCheckpoint | None], float] | None = None
     """Mean reward of a policy (None: the base) on prompts that are neither trained on nor held out for the gate.
     There is none outside a loop."""

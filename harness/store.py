@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.durable import fsync, fsync_tree, make_folder, write_text
+from harness.durable import append_line, fsync, fsync_tree, make_folder, write_text
 from harness.errors import StoreError
 from harness.types import BASE_POLICY, digest
 
@@ -128,7 +127,6 @@ class RunStore:
                 "another process is working on this run", where=str(self.folder), remedy="Wait for it, or stop it."
             ) from None
         try:
-            self._cut_torn_line()
             self._read_journal()
             yield
         finally:
@@ -254,28 +252,13 @@ class RunStore:
                 ) from None
             self.entries[entry.round, entry.step] = entry
 
-    def _cut_torn_line(self) -> None:
-        """A line that a crash left unfinished would swallow the next one appended."""
-        path = self.folder / "journal.jsonl"
-        content = path.read_bytes() if path.exists() else b""
-        if content and not content.endswith(b"\n"):
-            os.truncate(path, content.rfind(b"\n") + 1)
-            fsync(path)
-
     def _append(
         self, index: int, step: str, artifact: str | None, sha256: str | None, data: Mapping[str, Any], seconds: float
     ) -> None:
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         entry = Entry(index, step, artifact, sha256, data, round(seconds, 3), at)
-        path = self.folder / "journal.jsonl"
-        line = json.dumps(vars(entry), ensure_ascii=False).encode() + b"\n"
-        is_new = not path.exists()
-        with path.open("ab") as handle:
-            handle.write(line)
-            handle.flush()
-            os.fsync(handle.fileno())
-        if is_new:
-            fsync(self.folder)
+        line = json.dumps(vars(entry), ensure_ascii=False)
+        append_line(self.folder / "journal.jsonl", line)
         self.entries[index, step] = Entry(**json.loads(line))
 
 

@@ -29,6 +29,7 @@ from pydantic import ConfigDict, Field, StrictStr, model_validator
 
 from harness.config import read_toml
 from harness.errors import ConfigError, did_you_mean
+from harness.jsonl import read_jsonl
 from harness.plugins import validate
 from harness.protocols import JudgeUse, Progress, SilentProgress, Suite
 from harness.specs import Config, SuiteSpec
@@ -195,35 +196,16 @@ def _read_manifest(folder: Path) -> _Manifest:
 
 
 def _read_rows(path: Path) -> tuple[Prompt, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        what = f"cannot be read ({error.strerror})"
-        raise ConfigError(what, where=str(path), remedy=f"Name a readable file in {MANIFEST}.") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"not UTF-8: {error}", where=str(path), remedy="Save it as UTF-8.") from None
     prompts: dict[str, Prompt] = {}
-    seen: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            what = f"not JSON: {error.msg} at character {error.pos}"
-            raise ConfigError(what, where=where, remedy="Write one JSON object a line.") from None
-        if not isinstance(value, dict):
-            what = f"a row is a JSON object, not {type(value).__name__}"
-            raise ConfigError(what, where=where, remedy="Write one JSON object a line.")
+    seen: dict[str, str] = {}
+    for where, value in read_jsonl(path):
         prompt = validate(_Row, value, where=where).to_prompt()
         if prompt.id in prompts:
+            line = seen[prompt.id].rpartition(":")[2]
             raise ConfigError(
-                f"id {prompt.id!r} is also that of line {seen[prompt.id]}",
-                where=where,
-                remedy="Give every row its own id.",
+                f"id {prompt.id!r} is also that of line {line}", where=where, remedy="Give every row its own id."
             )
-        prompts[prompt.id], seen[prompt.id] = prompt, number
+        prompts[prompt.id], seen[prompt.id] = prompt, where
     return tuple(prompts.values())
 
 

@@ -62,6 +62,7 @@ pass_app = click.make_pass_decorator(App)
 click.rich_click.COMMAND_GROUPS = {
     "harness": [
         {"name": "Do", "commands": ["loop", "init", "train", "compare", "eval", "export"]},
+        {"name": "Judge", "commands": ["judge", "audit"]},
         {"name": "Look", "commands": ["runs", "show", "suites", "plugins", "doctor"]},
         {"name": "Shell", "commands": ["completion"]},
     ]
@@ -78,6 +79,8 @@ class LazyGroup(click.RichGroup):
         "compare": "compare",
         "eval": "run",
         "export": "export",
+        "judge": "judge",
+        "audit": "audit",
         "runs": "look",
         "show": "look",
         "suites": "components",

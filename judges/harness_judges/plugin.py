@@ -10,6 +10,7 @@ from harness.specs import CheckSpec, JudgeSpec, NoConfig
 from harness.types import KnownPair
 from harness_judges.llm.settings import AskingConfig, LlmConfig, PairwiseConfig, RankConfig
 from harness_judges.settings import (
+    ElsewhereConfig,
     ExactConfig,
     LengthConfig,
     RegexConfig,
@@ -96,6 +97,12 @@ def _llm_family(config: AskingConfig) -> str:
     return config.family or config.model
 
 
+def _elsewhere(config: ElsewhereConfig, context: RunContext) -> Judge:
+    from harness_judges.elsewhere import ElsewhereJudge
+
+    return ElsewhereJudge(config, context.run)
+
+
 @hookimpl
 def harness_register_judges() -> Iterable[JudgeSpec]:
     return [
@@ -138,6 +145,7 @@ def harness_register_judges() -> Iterable[JudgeSpec]:
             content=_llm_content,
             family=_llm_family,
         ),
+        JudgeSpec("elsewhere", "What did those say who judged it elsewhere?", _elsewhere, ElsewhereConfig),
     ]
 
 

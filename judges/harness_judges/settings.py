@@ -59,6 +59,13 @@ class RewardModelConfig(Config):
     """Completions computed together; only those of equal length are, so that none is padded."""
 
 
+class ElsewhereConfig(Config):
+    """Verdicts that `harness judge import` keeps. They are no part of a run's identity: they come in while it waits."""
+
+    verdicts: Path | None = None
+    """A file of verdicts, or a folder of such files. Default: those of the run that asks."""
+
+
 class LengthConfig(Config):
     """Bounds are inclusive. Beyond a bound the value falls linearly to 0 over `falloff` units; 0 means at once."""
 
