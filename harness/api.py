@@ -13,6 +13,7 @@ from typing import Any
 import tomli_w
 
 from harness import assets
+from harness.calibration import require_calibrated
 from harness.checkpoints import open_checkpoint
 from harness.config import DEFAULTS, EvalConfig, GeneratorRef, LoopConfig, Stage, apply_sets, merge, read_toml
 from harness.errors import ConfigError, HarnessError, StoreError
@@ -274,6 +275,7 @@ def _check(config: LoopConfig, suites: Sequence[Suite], registry: Registry, cont
                 )
             seat_judges(beside[name], "train", registry, context)
     _require_independent_judges(target, config, registry)
+    require_calibrated(suites, config, registry)
     _require_separate_items(config, suites, context)
 
 

@@ -7,8 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from harness.config import LoopConfig
 from harness.durable import write_text
-from harness.errors import StoreError
+from harness.errors import ConfigError, StoreError
+from harness.evaluation import suite_fingerprint
+from harness.independence import is_deterministic, uses_for
+from harness.plugins import Registry
+from harness.protocols import Suite
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +44,35 @@ def read_calibrations(path: Path) -> list[Calibration]:
     except (OSError, ValueError, TypeError) as error:
         remedy = "Write it again with `harness audit RUN --report`."
         raise StoreError(f"no summary of an audit ({error})", where=str(path), remedy=remedy) from None
+
+
+def require_calibrated(suites: Sequence[Suite], config: LoopConfig, registry: Registry) -> None:
+    """Raises ConfigError for a judge of the evaluation, other than a rule, whose agreement with people is not known to
+    reach `gate.min_kappa` under the very settings that it evaluates with."""
+    least = config.gate.min_kappa
+    if least is None:
+        return
+    known = [one for path in config.gate.calibrations for one in read_calibrations(path)]
+    for suite in suites:
+        fingerprint = suite_fingerprint(suite, registry, config.eval)
+        for use in uses_for(suite, "eval"):
+            if use.weight == 0 or is_deterministic(use, registry):
+                continue
+            where = f"suite {suite.name}, judge {use.name}"
+            of_judge = [one for one in known if one.judge == use.name]
+            fitting = [one for one in of_judge if one.fingerprint == fingerprint and one.kappa is not None]
+            if not fitting:
+                what = "was audited under other settings or on other items" if of_judge else "was never audited"
+                raise ConfigError(
+                    f"it {what}, and gate.min_kappa asks for a kappa of {least:g}",
+                    where=where,
+                    remedy="Audit it: harness audit RUN --suite NAME, and name the summary in gate.calibrations.",
+                )
+            best = max(fitting, key=lambda one: one.n)
+            if best.kappa is not None and best.kappa < least:
+                raise ConfigError(
+                    f"it agrees with people by a kappa of {best.kappa:.2f} ({best.source}, {best.n} pairs), less than "
+                    f"gate.min_kappa = {least:g}",
+                    where=where,
+                    remedy="Take another judge for evidence, or one with use = 'train'.",
+                )

@@ -7,6 +7,7 @@ chance of promoting a candidate that fails any one of them is at most alpha, wit
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -30,6 +31,21 @@ class GateConfig(Config):
     min_gain: float = Field(
         default=0.01, ge=0, le=1, description="least estimated gain on the target worth a promotion"
     )
+    max_flip_rate: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="share of comparisons in which a judge of the evaluation may contradict itself",
+    )
+    min_kappa: float | None = Field(
+        default=None,
+        ge=-1,
+        le=1,
+        description="agreement with people that judges of the evaluation, but for rules, must have",
+    )
+    calibrations: tuple[Path, ...] = Field(
+        default=(), description="summaries of audits (RUN/audits/NAME.summary.json) that show it"
+    )
 
 
 def gate(
@@ -46,7 +62,7 @@ def gate(
     which each pass cannot add up over rounds. With the rule `hold` the target is one of them.
     """
     config = config or GateConfig()
-    if problem := _invalid(incumbent, candidate, anchor):
+    if problem := _invalid(incumbent, candidate, anchor) or contradictory(candidate, config):
         return GateDecision("invalid", f"Not decided: {problem}.")
     checks = [check for suite in candidate.suites for check in _suite_checks(suite, incumbent, anchor, config, rule)]
     binding = [check for check in checks if not check.name.startswith("monitor")]
@@ -139,6 +155,16 @@ def _invalid(incumbent: EvalReport, candidate: EvalReport, anchor: EvalReport) -
                 return f"suite {suite.suite} has no items"
             if len(suite.scored) < MIN_SCORED * len(suite.items):
                 return f"only {len(suite.scored)} of {len(suite.items)} items of {suite.suite} are scored for the {who}"
+    return ""
+
+
+def contradictory(report: EvalReport, config: GateConfig) -> str:
+    """Which judge of the evaluation contradicts itself more than is allowed, "" if none does."""
+    for suite in report.suites:
+        for name, value in suite.judging.items():
+            if name.endswith("/flip_rate") and config.max_flip_rate is not None and value > config.max_flip_rate:
+                judge = name.split("/")[1]
+                return f"judge {judge} contradicts itself in {value:.0%} of its comparisons on {suite.suite}"
     return ""
 
 

@@ -49,6 +49,8 @@ def _contents(config: LoopConfig, registry: Registry) -> dict[str, str]:
             found[f"stages.{number}"] = spec.content(registry.config("updater", stage.updater, stage.config))
     if config.launcher is not None and config.launcher.config_file is not None:
         found["launcher"] = file_digest(config.launcher.config_file)
+    for path in config.gate.calibrations:
+        found[f"gate.calibrations {path.name}"] = file_digest(path)
     return {name: digest for name, digest in found.items() if digest}
 
 

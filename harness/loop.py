@@ -17,7 +17,7 @@ from harness.checkpoints import open_checkpoint
 from harness.config import LoopConfig, Stage
 from harness.errors import HarnessError, UpdateError
 from harness.evaluation import SuiteResults, evaluate_suites
-from harness.gate import gate
+from harness.gate import contradictory, gate
 from harness.judging import Bench, seat_judges, verdict_figures
 from harness.launching import make_updater
 from harness.plugins import Registry
@@ -59,6 +59,8 @@ class Loop:
     def run(self) -> Incumbent:
         with self.context.progress.task("loop", total=self.config.rounds + 1) as advance:
             anchor = self.evaluate(0, None)
+            if problem := contradictory(anchor, self.config.gate):
+                raise HarnessError(problem, where="gate", remedy="Take another judge, or raise gate.max_flip_rate.")
             self.commit(0, GateDecision("promoted", f"The starting point: {means(anchor)}."), BASE_POLICY)
             if self.config.monitors.enabled:
                 self.watch.freeze(lambda: self.answers(0))
