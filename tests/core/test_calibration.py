@@ -57,7 +57,7 @@ def test_a_judge_is_evidence_when_it_agrees_with_people(registry: Registry, tmp_
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"kappa": 0.2}, r"agrees with people by a kappa of 0\.20 \(audit-1, 40 pairs\), less than gate\.min_kappa = 0\.4"),
+        ({"kappa": 0.2}, r"by a kappa of 0\.20 \(audit-1, 40 pairs\), less than gate\.min_kappa = 0\.4"),
         ({"kappa": None}, "was audited under other settings"),
         ({"fingerprint": "other"}, "was audited under other settings or on other items"),
         ({"judge": "another"}, "was never audited"),
