@@ -18,7 +18,7 @@ from harness.plugins import validate
 from harness.protocols import RunContext
 from harness.types import canonical_json, digest
 from harness_judges.llm.provider import Provider, Reply, Request
-from harness_judges.llm.replies import ReplyStore
+from harness_judges.llm.replies import STORE, ReplyStore
 from harness_judges.llm.settings import AskingConfig, ServerConfig
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class Asker:
     def __init__(self, judge: str, config: AskingConfig, context: RunContext) -> None:
         self.judge, self.config, self.progress = judge, config, context.progress
         self.provider: Provider = open_provider(judge, config, context)
-        self.store = ReplyStore(assets.cache_dir() / "replies.sqlite" if config.cache else None)
+        self.store = ReplyStore(assets.cache_dir() / STORE if config.cache else None)
         self.counts: defaultdict[str, float] = defaultdict(float)
         self.fresh = context.fresh_verdicts
         self.known: dict[str, Settled[Any]] = {}

@@ -14,6 +14,9 @@ from pathlib import Path
 from harness.errors import StoreError
 from harness_judges.llm.provider import Reply
 
+STORE = "replies.sqlite"
+"""In the user's cache."""
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
     key TEXT PRIMARY KEY, judge TEXT NOT NULL, model TEXT NOT NULL, reply TEXT NOT NULL,

@@ -52,7 +52,7 @@ class AskingConfig(Config):
     """What it shares its views with, such as `llama`: a judge of the policy's or another judge's family is no
     independent evidence. Default: the model's name."""
     prompt: Path | None = None
-    """A file in place of the built-in template; `harness judge prompt NAME` prints that."""
+    """A file in place of the built-in template, of which `harness_judges/llm/templates` has one for each judge."""
     max_tokens: PositiveInt = 512
     """Of a reply."""
     temperature: NonNegativeFloat = 0.0
