@@ -24,7 +24,8 @@ from harness.loop import Incumbent, Loop, as_target
 from harness.plugins import Registry, load_registry, validate
 from harness.protocols import Generator, ModelRef, Progress, RunContext, SilentProgress, Suite
 from harness.sampler import Sampler
-from harness.specs import JudgeSpec, ObjectiveSpec, UpdaterSpec
+from harness.seats import swayable_judges
+from harness.specs import ObjectiveSpec, UpdaterSpec
 from harness.store import RunStore
 from harness.suites import load_suite
 from harness.training_data import file_prompts
@@ -261,7 +262,7 @@ def _check(config: LoopConfig, suites: Sequence[Suite], registry: Registry, cont
                     remedy=f"Known here: {', '.join(known) or 'none'}; see `beside`.",
                 )
             seat_judges(beside[name], "train", registry, context)
-    _require_independent_judges(target, registry)
+    _require_independent_judges(target, config.stages, registry)
     _require_separate_items(config, suites, context)
 
 
@@ -323,11 +324,16 @@ def _require_policy(name: str, registry: Registry, *, where: str) -> None:
         )
 
 
-def _require_independent_judges(target: Suite, registry: Registry) -> None:
-    """What is trained against may not be evidence of progress, unless its verdicts cannot be swayed."""
-    trained = {use.name for use in target.judges if use.use in ("train", "both")}
-    evidence = [use.name for use in target.judges if use.use in ("eval", "both") and use.weight != 0]
-    swayed = [name for name in evidence if name in trained and not _is_deterministic(name, registry)]
+def _require_independent_judges(target: Suite, stages: Sequence[Stage], registry: Registry) -> None:
+    """What is trained against, by a suite or by an updater that samples, may not be evidence of progress, unless its
+    verdicts cannot be swayed. A panel is its members here."""
+    trained: set[str] = set()
+    for use in (use for use in target.judges if use.use in ("train", "both")):
+        trained |= swayable_judges("judge", use.name, use.config, registry)
+    for stage in stages:
+        trained |= swayable_judges("updater", stage.updater, stage.config, registry)
+    evidence = [use for use in target.judges if use.use in ("eval", "both") and use.weight != 0]
+    swayed = [use.name for use in evidence if swayable_judges("judge", use.name, use.config, registry) & trained]
     if swayed or not evidence:
         raise ConfigError(
             f"the gate's evidence would come from {', '.join(swayed) or 'no judge'}, which is trained against",
@@ -354,11 +360,6 @@ def _require_separate_items(config: LoopConfig, suites: Sequence[Suite], context
                     where=f"suite {suite.name}",
                     remedy="Take it out of one side; what is evaluated must be held out.",
                 )
-
-
-def _is_deterministic(judge: str, registry: Registry) -> bool:
-    spec = registry.get("judge", judge).spec
-    return isinstance(spec, JudgeSpec) and spec.deterministic
 
 
 def start_generator(ref: GeneratorRef, registry: Registry, context: RunContext) -> Generator:

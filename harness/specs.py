@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from harness.protocols import Exporter, Generator, Judge, Objective, RunContext, Suite, Updater
 from harness.types import CheckpointKind
@@ -25,6 +25,13 @@ class Config(BaseModel):
 
 class NoConfig(Config):
     """For components without settings."""
+
+
+class JudgeSeat(Config):
+    """A judge that a component's settings name, to be made by `harness.seats.make_judge`. Subclasses say more of it."""
+
+    name: str
+    config: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,8 @@ class GeneratorSpec(ComponentSpec[Generator]):
 @dataclass(frozen=True)
 class JudgeSpec(ComponentSpec[Judge]):
     """`deterministic` judges give the same verdict on the same text for ever; only they may be trained against and
-    still be the gate's only evidence."""
+    still be the gate's only evidence. Of a judge whose settings have seats it says so as long as those who take them
+    are deterministic too."""
 
     kind: ClassVar[str] = "judge"
     deterministic: bool = False
