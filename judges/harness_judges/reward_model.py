@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from harness.errors import AssetError, ConfigError
 from harness.protocols import ModelRef, RunContext
 from harness.store import artifact_digest
 from harness.types import Completion, Group, Score
+from harness_judges.batches import equal_lengths
 from harness_judges.settings import RewardModelConfig
 
 if TYPE_CHECKING:
@@ -56,16 +56,12 @@ class RewardModelJudge:
     def _rewards(self, ids: Sequence[Sequence[int]]) -> list[float]:
         import torch
 
-        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         found: dict[int, float] = {}
         with self.progress.task("reward model", total=len(ids)) as advance, torch.inference_mode():
-            for _, alike in groupby(order, key=lambda i: len(ids[i])):
-                places = list(alike)
-                for start in range(0, len(places), self.config.batch):
-                    batch = places[start : start + self.config.batch]
-                    logits_B_1: Tensor = self.model(torch.tensor([ids[i] for i in batch], device=self.model.device))[0]
-                    found |= dict(zip(batch, logits_B_1.float()[:, 0].tolist(), strict=True))
-                    advance(len(batch))
+            for batch in equal_lengths(ids, self.config.batch):
+                logits_B_1: Tensor = self.model(torch.tensor([ids[i] for i in batch], device=self.model.device))[0]
+                found |= dict(zip(batch, logits_B_1.float()[:, 0].tolist(), strict=True))
+                advance(len(batch))
         return [found[i] for i in range(len(ids))]
 
 

@@ -60,13 +60,8 @@ def kto(context: RunContext, **changes: Any) -> TrlKtoUpdater:
 
 
 def grpo(context: RunContext, **changes: Any) -> TrlGrpoUpdater:
-    given: dict[str, Any] = {
-        "dtype": "float32",
-        "learning_rate": 1e-2,
-        "judges": (RewardingJudge(name="spy"),),
-        **changes,
-    }
-    return TrlGrpoUpdater(TrlGrpoConfig(**given), context)
+    given: dict[str, Any] = {"dtype": "float32", "learning_rate": 1e-2, "judges": (RewardingJudge(name="spy"),)}
+    return TrlGrpoUpdater(TrlGrpoConfig(**given | changes), context)
 
 
 class Spy:
