@@ -89,7 +89,7 @@ def plan_loop(
     values = _layers([DEFAULTS, target.recipe, given], sets)
     folder = config.parent if isinstance(config, Path) else Path()
     resolved = _resolve_names(validate(LoopConfig, values, where=where), registry, folder)
-    context = RunContext(progress=progress, seed=resolved.seed)
+    context = RunContext(progress=progress, seed=resolved.seed, components=registry)
     suites = (target, *(find_suite(name, registry, context) for name in resolved.beside))
     _check(resolved, suites, registry, context)
     model = assets.model(resolved.model, progress)

@@ -7,7 +7,8 @@ import re
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _LIST_MARK = r"[ \t]*(?:[-*+•]|\d+[.)])[ \t]+"
 LIST_ITEM = re.compile(rf"^{_LIST_MARK}\S", re.MULTILINE)
-_SENTENCE_END = re.compile(rf"[.!?…]+[\"'”’)\]*_]*(?=\s|$)|\n\s*\n|\n(?={_LIST_MARK}\S)")
+# Possessive and from the first mark of a run only: a model's loop of thousands of full stops is read in one pass.
+_SENTENCE_END = re.compile(rf"(?<![.!?…])[.!?…]++[\"'”’)\]*_]*+(?=\s|$)|\n\s*\n|\n(?={_LIST_MARK}\S)")
 
 
 def words(text: str) -> list[str]:

@@ -20,7 +20,7 @@ def grade(text: str) -> float | None:
     words = prose.words(text)
     if not words:
         return None
-    syllables = sum(max(1, syllapy.count(word)) for word in words)
+    syllables: int = sum(max(1, syllapy.count(word)) for word in words)
     return 0.39 * len(words) / len(prose.sentences(text)) + 11.8 * syllables / len(words) - 15.59
 
 
