@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from harness.types import Completion, Score
 from harness_judges import prose
 from harness_judges.bounds import within
@@ -15,13 +17,18 @@ def grade(text: str) -> float | None:
     """Flesch-Kincaid grade level (Kincaid et al. 1975, Research Branch Report 8-75), in US school years: 0.39 words a
     sentence + 11.8 syllables a word - 15.59. None where there is no word. English alone: syllables are syllapy's.
     """
-    import syllapy
-
     words = prose.words(text)
     if not words:
         return None
-    syllables: int = sum(max(1, syllapy.count(word)) for word in words)
+    syllables = sum(map(_syllables, words))
     return 0.39 * len(words) / len(prose.sentences(text)) + 11.8 * syllables / len(words) - 15.59
+
+
+@lru_cache(maxsize=1 << 16)
+def _syllables(word: str) -> int:
+    import syllapy
+
+    return max(1, int(syllapy.count(word)))
 
 
 def readability_judge(config: ReadabilityConfig) -> PointwiseJudge:
