@@ -49,7 +49,7 @@ def named_judges(kind: str, name: str, config: Mapping[str, Any], registry: Regi
 def swayable_judges(kind: str, name: str, config: Mapping[str, Any], registry: Registry) -> set[str]:
     """Those of `named_judges` whose verdicts do not follow from the text by a rule.
 
-    A judge with seats is as deterministic as those who take them: it is left out, and they are named.
+    A panel, say, is as deterministic as its members: it is left out, and those that are not are named.
     """
     seated = list(seats(registry.config(kind, name, config)))
     below = [swayable_judges("judge", seat.name, seat.config, registry) for seat in seated]

@@ -14,7 +14,7 @@ from harness.errors import AssetError, ConfigError
 from harness.protocols import ModelRef, RunContext
 from harness.store import artifact_digest
 from harness.types import Completion, Group, Score
-from harness_judges.batches import equal_lengths
+from harness_judges.inference import attention, equal_lengths
 from harness_judges.settings import RewardModelConfig
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def base_of(config: RewardModelConfig, context: RunContext) -> ModelRef | None:
 def load(config: RewardModelConfig, base: ModelRef | None) -> Any:
     """The model, ready to compute. Raises AssetError or StoreError when it cannot be loaded or has no head."""
     import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification
 
     if base is not None:
         open_checkpoint(config.path, base=base.fingerprint, kind="reward_model")
@@ -101,9 +101,7 @@ def load(config: RewardModelConfig, base: ModelRef | None) -> Any:
     folder = base.path if base else config.path
     options: dict[str, Any] = {"num_labels": 1} if base else {}
     try:
-        settings = AutoConfig.from_pretrained(folder, local_files_only=True)
-        if getattr(settings.get_text_config(), "attn_logit_softcapping", None):
-            options["attn_implementation"] = "eager"  # the others leave the cap out
+        options |= attention(folder)
         model = AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=getattr(torch, config.dtype), local_files_only=True, use_safetensors=True, **options
         )

@@ -126,11 +126,11 @@ class FormatConfig(Config):
     code_block: bool | None = None
     """A whole fenced code block is there (true), or none is begun (false)."""
     min_lines: PositiveInt | None = None
-    max_lines: PositiveInt | None = None
     """Lines that are not blank."""
+    max_lines: PositiveInt | None = None
     min_items: PositiveInt | None = None
-    max_items: NonNegativeInt | None = None
     """Items of lists, numbered or not, at any depth."""
+    max_items: NonNegativeInt | None = None
     min_sentences: PositiveInt | None = None
     max_sentences: PositiveInt | None = None
 
@@ -159,6 +159,7 @@ class PanelConfig(Config):
     """Judges that decide together."""
 
     members: Annotated[tuple[PanelMember, ...], Field(min_length=2)]
+    """Tables of `name`, `config`, `weight` (1) and `family` (the name)."""
     how: Literal["mean", "majority"] = "mean"
     """The weighted mean of their values, or 1 or 0 as most of their weight says: a value of at least 0.5 says 1."""
     quorum: PositiveInt | None = None
@@ -197,6 +198,7 @@ class CascadeConfig(Config):
     """Judges one after the other, the cheapest first: each sees what those before it have left undecided."""
 
     stages: Annotated[tuple[CascadeStage, ...], Field(min_length=2)]
+    """Tables of `name`, `config`, and `low` and `high`, which the last one has not."""
 
     @model_validator(mode="after")
     def _decides(self) -> Self:

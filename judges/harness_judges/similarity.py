@@ -10,7 +10,7 @@ from harness import assets, chat
 from harness.errors import AssetError
 from harness.protocols import ModelRef, RunContext
 from harness.types import Group, Score
-from harness_judges.batches import equal_lengths
+from harness_judges.inference import attention, equal_lengths
 from harness_judges.settings import SimilarityConfig
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def load(config: SimilarityConfig, model: ModelRef) -> Any:
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
+            **attention(model.path),
         )
     except (OSError, ValueError) as error:
         raise AssetError(f"it cannot be loaded ({str(error).splitlines()[0]})", where=str(model.path)) from error
