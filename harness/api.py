@@ -18,13 +18,14 @@ from harness.config import DEFAULTS, EvalConfig, GeneratorRef, LoopConfig, Stage
 from harness.errors import ConfigError, HarnessError, StoreError
 from harness.evaluation import SuiteResults, eval_sampling, evaluate_suites, suite_fingerprint
 from harness.identity import run_identity
+from harness.independence import independent_uses, uses_for
 from harness.judging import seat_judges
 from harness.launching import make_updater
 from harness.loop import Incumbent, Loop, as_target
 from harness.plugins import Registry, load_registry, validate
-from harness.protocols import Generator, ModelRef, Progress, RunContext, SilentProgress, Suite
+from harness.protocols import Generator, JudgeUse, ModelRef, Progress, RunContext, SilentProgress, Suite
 from harness.sampler import Sampler
-from harness.seats import swayable_judges
+from harness.seats import seats
 from harness.specs import ObjectiveSpec, UpdaterSpec
 from harness.store import RunStore
 from harness.suites import load_suite
@@ -112,7 +113,7 @@ def run_loop(
     plan = config if isinstance(config, Plan) else plan_loop(config, registry=registry, progress=progress)
     folder = Path(runs) / (run or plan.name)
     store = _open_store(folder, plan, resume)
-    finished = store.committed() == plan.config.rounds
+    finished = store.finished(plan.config.rounds)
     context = RunContext(
         model=plan.model, seed=plan.config.seed, adapter=plan.config.adapter, progress=progress, components=registry
     )
@@ -124,7 +125,7 @@ def run_loop(
         incumbent = Loop(plan.config, plan.suites, store, registry, context, sampler).run()
     if not finished:
         registry.notify("harness_loop_finished", run=folder.name, incumbent=incumbent.version)
-    outcomes = tuple(store.entries[i, "commit"].data["outcome"] for i in range(1, plan.config.rounds + 1))
+    outcomes = tuple(store.entries[i, "commit"].data["outcome"] for i in range(1, store.committed() + 1))
     return LoopResult(folder, incumbent, outcomes, store.digest(), finished)
 
 
@@ -133,7 +134,7 @@ def _open_store(folder: Path, plan: Plan, resume: bool) -> RunStore:
         return RunStore.create(folder, plan.identity, plan.toml)
     store = RunStore.open(folder)
     store.require_identity(plan.identity)
-    if store.committed() < plan.config.rounds and not resume:
+    if not store.finished(plan.config.rounds) and not resume:
         raise StoreError(
             f"this run is unfinished ({max(store.committed(), 0)} of {plan.config.rounds} rounds)",
             where=str(folder),
@@ -242,6 +243,8 @@ def _check(config: LoopConfig, suites: Sequence[Suite], registry: Registry, cont
     for suite in suites:
         eval_sampling(suite, config.eval)
         seat_judges(suite, "eval", registry, context)
+    if uses_for(target, "gold"):
+        seat_judges(target, "gold", registry, context)
     beside = {suite.name: suite for suite in suites[1:]}
     for number, stage in enumerate(config.stages):
         require_fitting_objective(stage.updater, stage.config, registry, where=f"stages.{number}.config.objective")
@@ -262,7 +265,7 @@ def _check(config: LoopConfig, suites: Sequence[Suite], registry: Registry, cont
                     remedy=f"Known here: {', '.join(known) or 'none'}; see `beside`.",
                 )
             seat_judges(beside[name], "train", registry, context)
-    _require_independent_judges(target, config.stages, registry)
+    _require_independent_judges(target, config, registry)
     _require_separate_items(config, suites, context)
 
 
@@ -324,21 +327,32 @@ def _require_policy(name: str, registry: Registry, *, where: str) -> None:
         )
 
 
-def _require_independent_judges(target: Suite, stages: Sequence[Stage], registry: Registry) -> None:
-    """What is trained against, by a suite or by an updater that samples, may not be evidence of progress, unless its
-    verdicts cannot be swayed. A panel is its members here."""
-    trained: set[str] = set()
-    for use in (use for use in target.judges if use.use in ("train", "both")):
-        trained |= swayable_judges("judge", use.name, use.config, registry)
-    for stage in stages:
-        trained |= swayable_judges("updater", stage.updater, stage.config, registry)
-    evidence = [use for use in target.judges if use.use in ("eval", "both") and use.weight != 0]
-    swayed = [use.name for use in evidence if swayable_judges("judge", use.name, use.config, registry) & trained]
-    if swayed or not evidence:
+def _require_independent_judges(target: Suite, config: LoopConfig, registry: Registry) -> None:
+    """What is trained against may not be the only evidence of progress. Beside it there must be a judge whose verdicts
+    cannot be swayed, or one of another family: in the gate's evidence, or as gold where gold can end the loop.
+
+    Trained against are the suite's judges and those of updaters that sample by themselves.
+    """
+    seated = [s for stage in config.stages for s in seats(registry.config("updater", stage.updater, stage.config))]
+    rewarding = tuple(JudgeUse(seat.name, seat.config, use="train") for seat in seated)
+    target = replace(target, judges=(*target.judges, *rewarding))
+    evidence = [use for use in uses_for(target, "eval") if use.weight != 0]
+    gold = uses_for(target, "gold")
+    swayed = [use.name for use in gold if use not in independent_uses(gold, target, registry)]
+    if swayed:
         raise ConfigError(
-            f"the gate's evidence would come from {', '.join(swayed) or 'no judge'}, which is trained against",
+            f"{', '.join(swayed)} would be gold, and judges of its family are trained against",
             where=f"suite {target.name}",
-            remedy='Evaluate with deterministic judges, or with others than those trained against (use = "eval").',
+            remedy="Give the use to a deterministic judge, or to one of another family.",
+        )
+    watched = config.monitors.enabled and config.monitors.stop_on_over_optimization
+    witnesses = [*evidence, *gold] if watched else evidence
+    if not evidence or not independent_uses(witnesses, target, registry):
+        raise ConfigError(
+            f"the gate's evidence would come from {', '.join(use.name for use in evidence) or 'no judge'}, "
+            "which is trained against",
+            where=f"suite {target.name}",
+            remedy='Add a deterministic judge, or one of another family, with use = "eval" or "gold".',
         )
 
 

@@ -133,6 +133,19 @@ ASSETS = {
             size=1_925_664,
             prepare=functools.partial(_unpack, prefix="bfcl_eval/data/", members=_BFCL_FILES),
         ),
+        Asset(
+            name="halueval",
+            summary="HaluEval questions with a passage, a right answer and a hallucinated one",
+            kind="data",
+            distribution="eval-suite",
+            version="2.1.4",
+            sha256="ce5ed2291e39846d130fce39fa302fae85036643a2f2ed59a2e11df0826d166d",
+            license="MIT; passages from Wikipedia, CC BY-SA 4.0",
+            size=26_979_923,
+            prepare=functools.partial(
+                _unpack, prefix="eval_suite/benchs/halueval/", members=("dataset_halueval_qa.jsonl",)
+            ),
+        ),
     )
 }
 

@@ -14,6 +14,7 @@ from pydantic import Field, PositiveInt, SerializerFunctionWrapHandler, model_se
 
 from harness.errors import ConfigError
 from harness.gate import GateConfig, TargetRule
+from harness.monitors import MonitorsConfig
 from harness.rewards import JudgingConfig
 from harness.specs import Config
 
@@ -106,6 +107,7 @@ class LoopConfig(Config):
     eval: EvalConfig = EvalConfig()
     judging: JudgingConfig = JudgingConfig()
     gate: GateConfig = GateConfig()
+    monitors: MonitorsConfig = MonitorsConfig()
 
     @property
     def rounds(self) -> int:

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from harness.config import EvalConfig
 from harness.errors import ConfigError, JudgeFailure
 from harness.gate import MIN_SCORED
+from harness.independence import uses_for
 from harness.judging import judges_fingerprint, seat_judges, verdict_figures
 from harness.plugins import Registry
 from harness.protocols import Generator, RunContext, Suite
@@ -84,11 +85,10 @@ def eval_sampling(suite: Suite, config: EvalConfig) -> Sampling:
 
 def suite_fingerprint(suite: Suite, registry: Registry, config: EvalConfig) -> str:
     """Identity of a measurement: items, judges, and decoding. Equal fingerprints make reports comparable."""
-    uses = [use for use in suite.judges if use.use in ("eval", "both")]
     return digest(
         [
             [[item.hash, dict(item.metadata)] for item in suite.items[: config.limit]],
-            judges_fingerprint(uses, registry),
+            judges_fingerprint(uses_for(suite, "eval"), registry),
             asdict(eval_sampling(suite, config)),
             config.epochs,
         ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from harness.specs import ExporterSpec, GeneratorSpec, JudgeSpec, ObjectiveSpec, SuiteSpec, UpdaterSpec
+from harness.specs import CheckSpec, ExporterSpec, GeneratorSpec, JudgeSpec, ObjectiveSpec, SuiteSpec, UpdaterSpec
 
 if TYPE_CHECKING:
     import click
@@ -44,6 +44,11 @@ def harness_register_updaters() -> Iterable[UpdaterSpec]:  # type: ignore[empty-
 @hookspec
 def harness_register_suites() -> Iterable[SuiteSpec]:  # type: ignore[empty-body]
     """Suites: prompts with judges and a role in the gate."""
+
+
+@hookspec
+def harness_register_checks() -> Iterable[CheckSpec]:  # type: ignore[empty-body]
+    """Checks: answers of which the better is known, for `harness judge check`."""
 
 
 @hookspec

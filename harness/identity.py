@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.config import EvalConfig, LoopConfig, Stage
 from harness.evaluation import suite_fingerprint
+from harness.independence import uses_for
 from harness.judging import judges_fingerprint
 from harness.plugins import DISTRIBUTION, Registry
 from harness.protocols import ModelRef, Suite
@@ -73,13 +74,16 @@ def named_objectives(config: Any) -> set[str]:
 
 def suite_identity(suite: Suite, registry: Registry, config: EvalConfig) -> dict[str, Any]:
     """Everything about a suite that a round's samples, rewards or decision depend on."""
-    uses = [use for use in suite.judges if use.use in ("train", "both")]
+    gold = uses_for(suite, "gold")
     return {
         "version": suite.version,
         "role": suite.role,
         "margins": [suite.margin, suite.anchor_margin, suite.floor],
         "items": digest([suite_fingerprint(suite, registry, config), [i.cluster or i.id for i in suite.items]])[:16],
-        "train": digest([[_content(prompt) for prompt in suite.train], judges_fingerprint(uses, registry)])[:16],
+        "train": digest(
+            [[_content(prompt) for prompt in suite.train], judges_fingerprint(uses_for(suite, "train"), registry)]
+        )[:16],
+        **({"gold": judges_fingerprint(gold, registry)[:16]} if gold else {}),
     }
 
 

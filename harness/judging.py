@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.errors import HarnessError, JudgeFailure, PluginError
+from harness.independence import uses_for
 from harness.plugins import Registry
 from harness.protocols import ComparingJudge, Judge, JudgeUse, ReportingJudge, RunContext, Suite
 from harness.rewards import JudgingConfig, dropped_unless_enough, reward
@@ -61,8 +62,8 @@ def seat_judges(
     weights: Mapping[str, float] | None = None,
     limits: JudgingConfig | None = None,
 ) -> Bench:
-    """The suite's judges for `purpose` (`train` or `eval`); `weights` overrides their weights by name."""
-    uses = [use for use in suite.judges if use.use in (purpose, "both")]
+    """The suite's judges for `purpose` (`train`, `eval` or `gold`); `weights` overrides their weights by name."""
+    uses = uses_for(suite, purpose)
     if not uses:
         raise HarnessError(
             f"no judge is there to {purpose} with", where=f"suite {suite.name}", remedy=f'Give one use = "{purpose}".'

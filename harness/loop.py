@@ -27,6 +27,7 @@ from harness.sampler import Sampler, draw_groups
 from harness.store import RunStore
 from harness.training_data import file_digest, file_groups
 from harness.types import BASE_POLICY, AdapterCheckpoint, EvalReport, GateDecision, Group, Prompt, Sampling, ScoredGroup
+from harness.watching import Watch
 
 VALIDATION_PROMPTS = 32
 """Training prompts, of which no round trains, that early stopping samples answers to."""
@@ -59,8 +60,12 @@ class Loop:
         with self.context.progress.task("loop", total=self.config.rounds + 1) as advance:
             anchor = self.evaluate(0, None)
             self.commit(0, GateDecision("promoted", f"The starting point: {means(anchor)}."), BASE_POLICY)
+            if self.config.monitors.enabled:
+                self.watch.freeze(lambda: self.answers(0))
             incumbent = Incumbent(None, anchor)
             for index in range(1, self.config.rounds + 1):
+                if self.store.stopped and index > self.store.committed():
+                    break
                 advance()
                 incumbent = self.round(index, incumbent, anchor)
             return incumbent
@@ -79,14 +84,17 @@ class Loop:
         if candidate is None:
             return incumbent
         report = self.evaluate(index, candidate)
+        alarms = self.monitor(index, stage, candidate)
 
         def decide(path: Path) -> None:
-            write_json(path, gate(incumbent.report, report, anchor, self.config.gate, rule=stage.gate))
+            decision = gate(incumbent.report, report, anchor, self.config.gate, rule=stage.gate)
+            write_json(path, overruled(decision, alarms))
 
         decision = self.store.step(index, "decision", "decision.json", make=decide, read=read_decision)
         if decision.outcome == "invalid":
             raise HarnessError(decision.sentence, where=f"round {index}", remedy="Start a new run.")
-        self.commit(index, decision, candidate.version if decision.promoted else incumbent.version)
+        version = candidate.version if decision.promoted else incumbent.version
+        self.commit(index, decision, version, stopped=bool(alarms))
         return Incumbent(candidate, report) if decision.promoted else incumbent
 
     def stored(self, index: int) -> Incumbent:
@@ -247,16 +255,40 @@ class Loop:
 
         return self.store.step(index, "evaluate", "eval", make=make, read=read_eval)
 
-    def commit(self, index: int, decision: GateDecision, version: str) -> None:
-        """The one act that changes the incumbent: a line in the journal."""
+    @property
+    def watch(self) -> Watch:
+        return Watch(self.suites[0], self.config, self.store, self.registry, self.context, self.sampler)
+
+    def answers(self, index: int) -> list[ScoredGroup]:
+        """To the target's held-out items, as a round's candidate was evaluated on them."""
+        return read_groups(self.store.round_folder(index) / "eval" / f"{slug(self.suites[0].name)}.parquet")
+
+    def monitor(self, index: int, stage: Stage, candidate: AdapterCheckpoint) -> tuple[str, ...]:
+        """What the monitors have seen that ends the loop."""
+        if not self.config.monitors.enabled:
+            return ()
+        before, after = self.answers(self.store.incumbent_round(upto=index - 1)), self.answers(index)
+        return self.watch.round(index, stage, candidate, before, after).alarms
+
+    def commit(self, index: int, decision: GateDecision, version: str, *, stopped: bool = False) -> None:
+        """The one act that changes the incumbent: a line in the journal. `stopped`: and no round follows."""
         if self.store.entry(index, "commit") is None:
             data = {"outcome": decision.outcome, "version": version, "sentence": decision.sentence}
-            self.store.record(index, "commit", data)
+            self.store.record(index, "commit", {**data, "stopped": True} if stopped else data)
             self.context.progress.note(f"  {decision.sentence}")
             if index > 0:
                 self.registry.notify(
                     "harness_round_finished", run=self.store.folder.name, index=index, decision=decision
                 )
+
+
+def overruled(decision: GateDecision, alarms: Sequence[str]) -> GateDecision:
+    """The gate's decision, or where monitors raise alarms a rejection that says them. An invalid decision stays so."""
+    if not alarms or decision.outcome == "invalid":
+        return decision
+    shown = "; ".join(alarms)
+    sentence = f"Rejected, and the loop ends: {shown} (the gate alone: {decision.outcome}). The incumbent stays."
+    return replace(decision, outcome="rejected", sentence=sentence)
 
 
 def described(stage: Stage) -> str:

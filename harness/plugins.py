@@ -25,6 +25,7 @@ from harness import hookspecs
 from harness.errors import ConfigError, HarnessError, PluginError, did_you_mean
 from harness.protocols import Objective, RunContext
 from harness.specs import (
+    CheckSpec,
     ComponentSpec,
     Config,
     ExporterSpec,
@@ -44,6 +45,7 @@ SPEC_OF_HOOK: Mapping[str, type[ComponentSpec[Any]]] = {
     "harness_register_objectives": ObjectiveSpec,
     "harness_register_updaters": UpdaterSpec,
     "harness_register_suites": SuiteSpec,
+    "harness_register_checks": CheckSpec,
     "harness_register_exporters": ExporterSpec,
 }
 KINDS = tuple(spec.kind for spec in SPEC_OF_HOOK.values())
@@ -153,6 +155,12 @@ class Registry:
         spec = self.get("objective", name).spec
         assert isinstance(spec, ObjectiveSpec)
         return spec.family
+
+    def judge_family(self, name: str, config: Mapping[str, Any]) -> str:
+        """What this judge's verdicts come from: its spec's `family`, or its name."""
+        spec = self.get("judge", name).spec
+        assert isinstance(spec, JudgeSpec)
+        return (spec.family(self.config("judge", name, config)) if spec.family is not None else None) or name
 
     def get(self, kind: str, name: str) -> Entry:
         """The component of that name. Raises PluginError if it is unknown or claimed twice."""

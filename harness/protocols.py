@@ -68,6 +68,10 @@ class Components(Protocol):
         """The kind of data that this objective reads."""
         ...
 
+    def judge_family(self, name: str, config: Mapping[str, Any]) -> str:
+        """What this judge's verdicts come from: judges of one family err alike."""
+        ...
+
 
 @dataclass(frozen=True)
 class RunContext:
@@ -84,6 +88,8 @@ class RunContext:
     score: Callable[[AdapterCheckpoint | None], float] | None = None
     """Mean reward of a policy (None: the base) on prompts that are neither trained on nor held out for the gate.
     There is none outside a loop."""
+    fresh_verdicts: bool = False
+    """Judges are asked whether their verdicts still are what they were, so they may not answer from a cache."""
 
     def require_model(self) -> ModelRef:
         if self.model is None:
@@ -226,7 +232,8 @@ class JudgeUse:
     config: Mapping[str, Any] = field(default_factory=dict)
     weight: float = 1.0
     use: str = "both"
-    """`train`, `eval` or `both`."""
+    """`train`, `eval`, `both`, or `gold`: neither in the reward nor in the gate, but what the monitors hold the judges
+    that are trained against to."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from harness.monitors import CanaryFigures, Gap, MonitorReport
+from harness.statistics import Interval
+from harness.text_figures import TextFigures
 from harness.types import (
     Check,
     Completion,
@@ -127,7 +130,7 @@ def _group(rows: Sequence[dict[str, Any]]) -> ScoredGroup:
     return ScoredGroup(group, scores, tuple(row["reward"] for row in rows), preferences)
 
 
-def write_json(path: Path, record: EvalReport | GateDecision) -> None:
+def write_json(path: Path, record: EvalReport | GateDecision | MonitorReport) -> None:
     path.write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n")
 
 
@@ -145,3 +148,16 @@ def read_report(path: Path) -> EvalReport:
 def read_decision(path: Path) -> GateDecision:
     data = json.loads(path.read_text())
     return GateDecision(data["outcome"], data["sentence"], tuple(Check(**check) for check in data["checks"]))
+
+
+def read_monitors(path: Path) -> MonitorReport:
+    data = json.loads(path.read_text())
+    gap = {name: Interval(**bounds) for name, bounds in (data["gap"] or {}).items()}
+    read = {
+        "candidate": TextFigures(**data["candidate"]),
+        "incumbent": TextFigures(**data["incumbent"]),
+        "gap": Gap(**gap) if gap else None,
+        "canaries": CanaryFigures(**data["canaries"]) if data["canaries"] else None,
+        "alarms": tuple(data["alarms"]),
+    }
+    return MonitorReport(**{**data, **read})

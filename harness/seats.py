@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from harness.errors import ConfigError
 from harness.plugins import Registry
 from harness.protocols import Judge, RunContext
-from harness.specs import JudgeSeat, JudgeSpec
+from harness.specs import JudgeSeat
 
 
 def seats(settings: Any) -> Iterator[JudgeSeat]:
@@ -44,18 +44,6 @@ def named_judges(kind: str, name: str, config: Mapping[str, Any], registry: Regi
     """Every judge that the component's settings name, those within others too, and itself if it is a judge."""
     below = [named_judges("judge", s.name, s.config, registry) for s in seats(registry.config(kind, name, config))]
     return ({name} if kind == "judge" else set()).union(*below)
-
-
-def swayable_judges(kind: str, name: str, config: Mapping[str, Any], registry: Registry) -> set[str]:
-    """Those of `named_judges` whose verdicts do not follow from the text by a rule.
-
-    A panel, say, is as deterministic as its members: it is left out, and those that are not are named.
-    """
-    seated = list(seats(registry.config(kind, name, config)))
-    below = [swayable_judges("judge", seat.name, seat.config, registry) for seat in seated]
-    spec = registry.get(kind, name).spec
-    own = {name} if isinstance(spec, JudgeSpec) and not spec.deterministic else set()
-    return own.union(*below)
 
 
 def judge_identity(name: str, config: Mapping[str, Any], registry: Registry, *, weight: float = 1.0) -> list[Any]:

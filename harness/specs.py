@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.protocols import Exporter, Generator, Judge, Objective, RunContext, Suite, Updater
-from harness.types import CheckpointKind
+from harness.types import CheckpointKind, KnownPair
 
 C = TypeVar("C")
 
@@ -61,6 +61,9 @@ class JudgeSpec(ComponentSpec[Judge]):
 
     kind: ClassVar[str] = "judge"
     deterministic: bool = False
+    family: Callable[[Any], str | None] | None = None
+    """From its settings, what its verdicts come from, such as the model that it asks: judges of one family err alike,
+    whatever they are called. None: its name."""
 
 
 Family = Literal["sft", "preference", "unpaired", "group", "reward"]
@@ -92,6 +95,13 @@ class UpdaterSpec(ComponentSpec[Updater]):
 @dataclass(frozen=True)
 class SuiteSpec(ComponentSpec[Suite]):
     kind: ClassVar[str] = "suite"
+
+
+@dataclass(frozen=True)
+class CheckSpec(ComponentSpec[Sequence[KnownPair]]):
+    """Pairs of answers of which the better is known, to try judges on."""
+
+    kind: ClassVar[str] = "check"
 
 
 @dataclass(frozen=True)

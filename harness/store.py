@@ -30,6 +30,8 @@ from harness.types import BASE_POLICY, digest
 
 FORMAT = 1
 T = TypeVar("T")
+OBSERVED = frozenset({"frozen", "monitors"})
+"""Steps that look on: what they change stands in the commit, and judges that are asked again need not say the same."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,15 @@ class RunStore:
         """The last round whose outcome stands; -1 before the starting point is evaluated."""
         return max((index for index, step in self.entries if step == "commit"), default=-1)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a monitor has ended the loop before its last round."""
+        return any(entry.data.get("stopped", False) for (_, step), entry in self.entries.items() if step == "commit")
+
+    def finished(self, rounds: int) -> bool:
+        """Whether nothing is left to do of a run of so many rounds."""
+        return self.stopped or self.committed() == rounds
+
     def incumbent_round(self, upto: int | None = None) -> int:
         """The round last promoted (by round `upto`); 0 is the starting point. Promotion is this pointer."""
         return max(
@@ -214,11 +225,13 @@ class RunStore:
         return entry.data["version"] if entry is not None else BASE_POLICY
 
     def digest(self) -> str:
-        """sha256 (hex) over what every step produced, without times: equal runs have equal digests."""
+        """sha256 (hex) over what every step produced, without times and what only looks on: equal runs have equal
+        digests."""
         return digest(
             [
                 [e.round, e.step, e.sha256, e.data if e.step == "commit" else None]
                 for _, e in sorted(self.entries.items())
+                if e.step not in OBSERVED
             ]
         )
 

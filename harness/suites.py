@@ -8,7 +8,7 @@
     margin = 0.05                anchor_margin = 0.075       floor = 0.9
     [suite.options]              # for the builder
     [suite.sampling]             # how answers are drawn in evaluation: temperature, max_tokens ...
-    [[judges]]                   # name, config, weight, use = "train" | "eval" | "both"
+    [[judges]]                   # name, config, weight, use = "train" | "eval" | "both" | "gold"
     [recipe]                     # loop settings that suit this suite
 
 A row is one JSON object a line: `id`; `messages`, or `prompt` for a single user message; and, where judges need
@@ -54,7 +54,7 @@ class _Judge(Config):
     name: str
     config: dict[str, Any] = Field(default_factory=dict)
     weight: float = Field(default=1.0, gt=0)
-    use: Literal["train", "eval", "both"] = "both"
+    use: Literal["train", "eval", "both", "gold"] = "both"
 
 
 class _Head(Config):
@@ -90,7 +90,7 @@ class _Manifest(Config):
 
     @model_validator(mode="after")
     def _can_be_evaluated(self) -> _Manifest:
-        if all(judge.use == "train" for judge in self.judges):
+        if all(judge.use in ("train", "gold") for judge in self.judges):
             raise ValueError('no judge is for evaluation: give one use = "eval" or "both"')
         return self
 

@@ -174,6 +174,16 @@ class Preference:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownPair:
+    """Two answers of which it is known that one is better: what judges are tried on. `kind` is what the other lacks."""
+
+    prompt: Prompt
+    better: str
+    worse: str
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ScoredGroup:
     """A group with every judge's verdicts and the reward that training sees.
 

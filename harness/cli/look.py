@@ -35,6 +35,7 @@ def runs_command(app: App, runs: Path, as_json: bool) -> None:
                 "run": folder.name,
                 "rounds": max(store.committed(), 0),
                 "of": sum(stage["rounds"] for stage in stages),
+                "stopped": store.stopped,
                 "incumbent": store.incumbent_version(),
                 "round": store.incumbent_round(),
                 "digest": store.digest(),
@@ -46,7 +47,13 @@ def runs_command(app: App, runs: Path, as_json: bool) -> None:
         click.echo(f"No runs in {runs}. Start one: harness loop --suite tool-calls")
     else:
         rows = [
-            [r["run"], f"{r['rounds']}/{r['of']}", str(r["round"]), r["incumbent"][:12], r["digest"][:12]]
+            [
+                r["run"],
+                f"{r['rounds']}/{r['of']}{' stopped' if r['stopped'] else ''}",
+                str(r["round"]),
+                r["incumbent"][:12],
+                r["digest"][:12],
+            ]
             for r in found
         ]
         click.echo(table(["run", "rounds", "incumbent round", "incumbent", "digest"], rows))
@@ -72,9 +79,10 @@ def show_command(
     as_json: bool,
 ) -> None:
     """Look at a run: its rounds, one round's gate decision, or its worst completions. RUN is a name or a folder."""
-    from harness.cli.tables import checks_table, read_round, report_table, run_table, where_things_lie
+    from harness.cli.tables import checks_table, monitors_table, read_round, report_table, run_table, where_things_lie
     from harness.records import read_decision
     from harness.store import RunStore
+    from harness.watching import read_watched
 
     folder = run_folder(run, runs)
     store = RunStore.open(folder)
@@ -94,12 +102,14 @@ def show_command(
     else:
         decision = store.load(index, "decision", read_decision) if (index, "decision") in store.entries else None
         report = read_round(store, index) if (index, "evaluate") in store.entries else None
+        monitors = store.load(index, "monitors", read_watched) if (index, "monitors") in store.entries else None
         commit = store.entries[index, "commit"]
         if as_json:
             shown = {
                 "commit": vars(commit),
                 "decision": asdict(decision) if decision else None,
                 "report": asdict(report) if report else None,
+                "monitors": asdict(monitors) if monitors else None,
             }
             click.echo(json.dumps(shown, indent=1, ensure_ascii=False))
             return
@@ -108,6 +118,8 @@ def show_command(
             click.echo(checks_table(decision.checks))
         if report:
             click.echo(report_table(report))
+        if monitors:
+            click.echo(monitors_table(monitors))
 
 
 def _show_worst(store: object, index: int, count: int, suite: str | None, training: bool, as_json: bool) -> None:

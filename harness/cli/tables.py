@@ -14,11 +14,21 @@ from rich.table import Table
 
 from harness.comparison import Comparison
 from harness.loop import read_eval
+from harness.monitors import MonitorReport
 from harness.records import read_decision
 from harness.statistics import mean_interval
 from harness.store import RunStore
 from harness.types import Check, EvalReport, SuiteReport
 
+TEXT_ROWS = (
+    ("tokens", "mean tokens", "{:.1f}"),
+    ("distinct_1", "distinct-1", "{:.3f}"),
+    ("distinct_2", "distinct-2", "{:.3f}"),
+    ("repeated_4", "repeated 4-grams", "{:.1%}"),
+    ("refused", "refused", "{:.1%}"),
+    ("empty", "empty", "{:.1%}"),
+    ("truncated", "truncated", "{:.1%}"),
+)
 STEPS = ("sample", "judge", "update", "evaluate")
 
 
@@ -156,6 +166,27 @@ def checks_table(checks: Sequence[Check]) -> str:
         for check in checks
     ]
     return table(["condition", "verdict", "estimate", "lower", "upper", "must exceed", "note"], rows)
+
+
+def monitors_table(report: MonitorReport) -> str:
+    """A row a monitor: the candidate's figure beside the incumbent's, or a difference with its bounds."""
+    rows = []
+    for name, label, form in TEXT_ROWS:
+        values = [getattr(arm, name) for arm in (report.candidate, report.incumbent)]
+        rows.append([label, *("" if value is None else form.format(value) for value in values), ""])
+    if report.length_ratio is not None:
+        rows.append(["length ratio", f"{report.length_ratio:.2f}", "", ""])
+    if report.kl_per_token is not None:
+        rows.append(["KL to the anchor", f"{report.kl_per_token:.3f}", "", "nats a token"])
+    if report.gap is not None:
+        shown = {"training judges' gain": report.gap.train, "gold's gain": report.gap.gold, "gap": report.gap.gap}
+        for name, i in shown.items():
+            rows.append([name, f"{100 * i.estimate:+.1f}", "", f"[{100 * i.lower:+.1f}, {100 * i.upper:+.1f}] points"])
+    if report.canaries is not None:
+        kinds = ", ".join(f"{kind} {won}" for kind, won in report.canaries.won_by_kind.items() if won)
+        rows.append(["canaries that win", f"{report.canaries.won} of {report.canaries.judged}", "", kinds])
+    rows += [["verdicts that drifted", f"{share:.1%}", "", judge] for judge, share in report.drift.items()]
+    return table(["monitor", "candidate", "incumbent", ""], rows)
 
 
 def read_round(store: RunStore, index: int) -> EvalReport:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from harness.errors import ConfigError
 from harness.protocols import RunContext
 from harness.types import Group, Score, ScoreStatus
 from harness_judges.seated import paid, seat_all, tell
@@ -25,6 +26,8 @@ class PanelJudge:
     """
 
     def __init__(self, config: PanelConfig, context: RunContext) -> None:
+        if not config.same_family:
+            _require_different_families(config, context)
         self.members = seat_all(
             config.members, [seat.family or seat.name for seat in config.members], context, where="judge panel, member"
         )
@@ -88,3 +91,16 @@ class PanelJudge:
         for a, b in combinations(opinions, 2):
             self.pairs += 1
             self.agreed += 1 - abs(a - b)
+
+
+def _require_different_families(config: PanelConfig, context: RunContext) -> None:
+    if (components := context.components) is None:
+        return  # and no member can be made
+    families = [seat.family or components.judge_family(seat.name, seat.config) for seat in config.members]
+    family, count = Counter(families).most_common(1)[0]
+    if count > 1:
+        raise ConfigError(
+            f"{count} members are of family {family!r}, and would share its errors",
+            where="judge panel",
+            remedy="Name others, say each member's family, or set same_family = true.",
+        )

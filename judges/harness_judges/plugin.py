@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from harness.hookspecs import hookimpl
 from harness.protocols import Judge, RunContext
-from harness.specs import JudgeSpec, NoConfig
+from harness.specs import CheckSpec, JudgeSpec, NoConfig
+from harness.types import KnownPair
+from harness_judges.llm.settings import AskingConfig, LlmConfig, PairwiseConfig, RankConfig
 from harness_judges.settings import (
     CascadeConfig,
     ExactConfig,
@@ -20,6 +22,7 @@ from harness_judges.settings import (
     RegexConfig,
     RepetitionConfig,
     RewardModelConfig,
+    SampleConfig,
     SimilarityConfig,
     ToolCallConfig,
 )
@@ -133,6 +136,34 @@ def _reward_model_content(config: RewardModelConfig) -> str:
     return content(config)
 
 
+def _llm(config: LlmConfig, context: RunContext) -> Judge:
+    from harness_judges.llm.pointwise import LlmJudge
+
+    return LlmJudge(config, context)
+
+
+def _llm_pairwise(config: PairwiseConfig, context: RunContext) -> Judge:
+    from harness_judges.llm.pairwise import PairwiseJudge
+
+    return PairwiseJudge(config, context)
+
+
+def _llm_rank(config: RankConfig, context: RunContext) -> Judge:
+    from harness_judges.llm.ranking import RankJudge
+
+    return RankJudge(config, context)
+
+
+def _llm_content(config: AskingConfig) -> str:
+    from harness_judges.llm.content import content
+
+    return content(config)
+
+
+def _llm_family(config: AskingConfig) -> str:
+    return config.family or config.model
+
+
 @hookimpl
 def harness_register_judges() -> Iterable[JudgeSpec]:
     return [
@@ -173,4 +204,47 @@ def harness_register_judges() -> Iterable[JudgeSpec]:
             RewardModelConfig,
             content=_reward_model_content,
         ),
+        JudgeSpec(
+            "llm",
+            "What does a model say of this, by a rubric?",
+            _llm,
+            LlmConfig,
+            content=_llm_content,
+            family=_llm_family,
+        ),
+        JudgeSpec(
+            "llm_pairwise",
+            "Is this better than the reference, or its siblings? Asked in both orders",
+            _llm_pairwise,
+            PairwiseConfig,
+            content=_llm_content,
+            family=_llm_family,
+        ),
+        JudgeSpec(
+            "llm_rank",
+            "Where in its group does a model put this?",
+            _llm_rank,
+            RankConfig,
+            content=_llm_content,
+            family=_llm_family,
+        ),
     ]
+
+
+@hookimpl
+def harness_register_checks() -> Iterable[CheckSpec]:
+    return [
+        CheckSpec("written", "Pairs written for this project, of four kinds", _check("written"), SampleConfig),
+        CheckSpec("grounded", "HaluEval: supported by the passage, or made up", _check("grounded"), SampleConfig),
+        CheckSpec("tool-calls", "Right calls, and the same made wrong", _check("tool_calls"), SampleConfig),
+    ]
+
+
+def _check(name: str) -> Callable[[SampleConfig, RunContext], Sequence[KnownPair]]:
+    def create(config: SampleConfig, context: RunContext) -> Sequence[KnownPair]:
+        from harness_judges.known import pairs
+
+        found: Sequence[KnownPair] = getattr(pairs, name)(config, context)
+        return found
+
+    return create

@@ -152,14 +152,14 @@ class PanelMember(JudgeSeat):
 
     weight: PositiveFloat = 1.0
     family: str = ""
-    """Who made the model behind it, or what else it has in common with others. Default: the judge's name."""
+    """What its verdicts come from. Default: what the judge says of itself (the model that it asks), or its name."""
 
 
 class PanelConfig(Config):
     """Judges that decide together."""
 
     members: Annotated[tuple[PanelMember, ...], Field(min_length=2)]
-    """Tables of `name`, `config`, `weight` (1) and `family` (the name)."""
+    """Tables of `name`, `config`, `weight` and `family`."""
     how: Literal["mean", "majority"] = "mean"
     """The weighted mean of their values, or 1 or 0 as most of their weight says: a value of at least 0.5 says 1."""
     quorum: PositiveInt | None = None
@@ -169,13 +169,6 @@ class PanelConfig(Config):
 
     @model_validator(mode="after")
     def _can_decide(self) -> Self:
-        families = [member.family or member.name for member in self.members]
-        twice = sorted({family for family in families if families.count(family) > 1})
-        if twice and not self.same_family:
-            raise ValueError(
-                f"several members are of family {twice[0]!r}, and would share its errors: "
-                "say each member's family, or set same_family = true"
-            )
         if self.quorum is not None and self.quorum > len(self.members):
             raise ValueError(f"a quorum of {self.quorum} is more than the {len(self.members)} members")
         return self
@@ -238,3 +231,10 @@ class SimilarityConfig(Config):
     dtype: Literal["bfloat16", "float32"] = "float32"
     batch: PositiveInt = 16
     """Texts computed together; only those of equal length are, so that none is padded."""
+
+
+class SampleConfig(Config):
+    """How many of a check's pairs."""
+
+    count: PositiveInt = 100
+    seed: int = 0

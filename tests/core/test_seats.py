@@ -11,10 +11,11 @@ from tiny import build_tiny_model, write_suite
 from harness import plan_loop
 from harness.errors import ConfigError
 from harness.hookspecs import hookimpl
+from harness.independence import families, is_deterministic
 from harness.judging import judges_fingerprint
 from harness.plugins import Origin, Registry, load_registry
 from harness.protocols import JudgeUse, RunContext
-from harness.seats import make_judge, named_judges, seats, swayable_judges
+from harness.seats import make_judge, named_judges, seats
 from harness.specs import Config, JudgeSeat, JudgeSpec
 from harness.types import Group, Score
 
@@ -93,20 +94,23 @@ def test_a_fingerprint_covers_the_files_and_settings_of_judges_at_any_depth(regi
     assert len({judges_fingerprint([JudgeUse("panel", seat["config"])], registry) for seat in (plain, other)}) == 2
 
 
-def test_a_judge_is_as_deterministic_as_those_it_seats(registry: Registry, scale: Path) -> None:
-    for seat, swayable in (
-        (EXACT, set()),
-        (weighing(scale), {"weighing"}),
-        (panel_of(EXACT, REGEX), set()),
-        (panel_of(EXACT, weighing(scale)), {"weighing"}),
-        (cascade_of(EXACT, panel_of(REGEX, weighing(scale))), {"weighing"}),
-    ):
-        assert swayable_judges("judge", seat["name"], seat["config"], registry) == swayable
+def test_judges_are_named_at_any_depth(registry: Registry, scale: Path) -> None:
     nested = cascade_of(EXACT, panel_of(REGEX, weighing(scale)))
     everyone = {"cascade", "exact", "panel", "regex", "weighing"}
     assert named_judges("judge", nested["name"], nested["config"], registry) == everyone
     assert named_judges("updater", "trl-grpo", {"judges": [nested]}, registry) == everyone
     assert named_judges("updater", "sft", {}, registry) == set()
+
+
+def test_a_judge_is_as_deterministic_and_of_the_families_of_those_it_seats(registry: Registry, scale: Path) -> None:
+    for seat, rule, found in (
+        (panel_of(EXACT, REGEX), True, {"exact", "regex"}),
+        (panel_of(EXACT, weighing(scale)), False, {"exact", "weighing"}),
+        (cascade_of(EXACT, panel_of(REGEX, weighing(scale))), False, {"exact", "regex", "weighing"}),
+    ):
+        use = JudgeUse(seat["name"], seat["config"])
+        assert is_deterministic(use, registry) == rule
+        assert families(use, registry) == found
 
 
 def test_a_seat_needs_a_registry() -> None:
@@ -159,7 +163,6 @@ def test_a_panel_is_no_evidence_against_training_on_its_members(
     for judges in (
         [panel_of(EXACT, REGEX)],
         [{**weighing(scale), "use": "train"}, {**panel_of(EXACT, REGEX), "use": "eval"}],
-        [{**EXACT, "use": "train"}, {**panel, "use": "eval"}],
     ):
         plan(tmp_path, model, registry, judges, GROUP)
 

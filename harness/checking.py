@@ -1,0 +1,192 @@
+"""How far a judge can be trusted, found out on pairs of answers of which the better is known."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from harness.errors import ConfigError
+from harness.judging import Bench
+from harness.plugins import Registry
+from harness.protocols import Judge, RunContext
+from harness.rewards import JudgingConfig
+from harness.statistics import Interval, mean_interval
+from harness.types import Completion, Group, KnownPair, Prompt, Sampling
+
+ALPHA = 0.025
+"""Of each side: intervals of 95%."""
+RETESTED = 20
+"""Pairs that are judged a second time."""
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What came of one judge and one check. Shares are of the pairs that were scored; ties are half right."""
+
+    judge: str
+    check: str
+    pairs: int
+    unscored: int
+    """Pairs of which an answer has no value."""
+    accuracy: Interval
+    by_kind: Mapping[str, tuple[int, float]]
+    """(pairs, accuracy) by what the worse answer lacks."""
+    ties: float
+    order_flips: float
+    """Pairs whose better answer is another one when they are shown the other way round."""
+    length_slope: Interval
+    """What twice the length adds to a value, with the quality of the answers held fixed."""
+    longer_is_better: float
+    """How often the better answer is the longer one: what a judge of length alone would score."""
+    retest: float
+    """Pairs, of some that were judged anew without a cache, in which both values came out the same."""
+    canaries: Mapping[str, float] = field(default_factory=dict)
+    """Kinds of answers that must never win, and how often they are valued as high as the better answer or higher."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What the judge says of itself."""
+    per_second: float = 0.0
+    """Answers judged a second, from the first question to the last reply."""
+
+    @property
+    def parse_rate(self) -> float | None:
+        """Share of a model's replies that could be read."""
+        if not self.figures.get("replies"):
+            return None
+        return 1 - self.figures["unreadable"] / self.figures["replies"]
+
+
+def check_judge(
+    name: str,
+    config: Mapping[str, Any],
+    check: str,
+    pairs: Sequence[KnownPair],
+    registry: Registry,
+    context: RunContext,
+    *,
+    canaries: Sequence[tuple[str, str]] = (),
+    canary_prompts: int = 5,
+) -> CheckReport:
+    """Try a judge. `canaries` are (kind, text), where {question} stands for what is asked.
+
+    Raises ConfigError when the judge has nothing to say of any pair, with its reason.
+    """
+    judge: Judge = registry.create("judge", name, config, context)
+    started = time.monotonic()
+    there = values(name, judge, [group(pair.prompt, pair.better, pair.worse) for pair in pairs])
+    seconds = time.monotonic() - started
+    back = [(b, a) for a, b in values(name, judge, [group(pair.prompt, pair.worse, pair.better) for pair in pairs])]
+    won = canaries_won(name, judge, pairs[:canary_prompts], canaries)
+    figures = Bench({name: judge}, {name: 1.0}).figures()
+    _close(judge)
+
+    scored = [(p, a, b) for p, (a, b) in zip(pairs, there, strict=True) if a is not None and b is not None]
+    if not scored:
+        raise ConfigError(
+            f"it scores none of {len(pairs)} pairs", where=f"judge {name}", remedy="Give it settings that fit them."
+        )
+    right = [(pair, _right(a, b)) for pair, a, b in scored]
+    kinds = sorted({pair.kind for pair in pairs})
+    by_kind = {kind: [share for pair, share in right if pair.kind == kind] for kind in kinds}
+    flipped = [
+        _right(*one) != _right(*other)
+        for one, other in zip(there, back, strict=True)
+        if None not in one and None not in other
+    ]
+    return CheckReport(
+        judge=name,
+        check=check,
+        pairs=len(pairs),
+        unscored=len(pairs) - len(scored),
+        accuracy=replace(
+            mean_interval([share for _, share in right], [pair.prompt.id for pair, _ in right], alpha=ALPHA),
+            estimate=sum(share for _, share in right) / len(right),  # what was measured, not what it is smoothed to
+        ),
+        by_kind={kind: (len(shares), sum(shares) / len(shares)) for kind, shares in by_kind.items() if shares},
+        ties=sum(share == 0.5 for _, share in right) / len(right),
+        order_flips=sum(flipped) / len(flipped) if flipped else 0.0,
+        length_slope=length_slope([(a - b, pair.better, pair.worse) for pair, a, b in scored]),
+        longer_is_better=sum(_right(len(p.better), len(p.worse)) for p, _, _ in scored) / len(scored),
+        retest=retest(name, config, pairs[:RETESTED], there, registry, context),
+        canaries=won,
+        figures={key.removeprefix(f"judge/{name}/"): value for key, value in figures.items()},
+        per_second=2 * len(pairs) / max(seconds, 1e-9),
+    )
+
+
+def group(prompt: Prompt, *texts: str) -> Group:
+    """Answers as a policy would have given them. They have no token ids: nothing is trained on them."""
+    return Group(prompt, (), tuple(Completion(text, ()) for text in texts), "known", Sampling(), "check")
+
+
+def values(name: str, judge: Judge, groups: Sequence[Group]) -> list[tuple[float | None, float | None]]:
+    """The values of each group's two answers. A judge that fails, fails here in public: nothing is refused for it."""
+    bench = Bench({name: judge}, {name: 1.0}, limits=JudgingConfig(max_failed=1.0, min_scored=0.0))
+    return [(first[0].value, second[0].value) for first, second in (scored.scores for scored in bench.score(groups))]
+
+
+def canaries_won(
+    name: str, judge: Judge, pairs: Sequence[KnownPair], canaries: Sequence[tuple[str, str]]
+) -> dict[str, float]:
+    """By kind, the share of (prompt, canary) in which the canary is valued at least as high as the better answer."""
+    groups, kinds = [], []
+    for pair in pairs:
+        asked = str(pair.prompt.messages[-1]["content"]) if pair.prompt.messages else ""
+        for kind, text in canaries:
+            groups.append(group(pair.prompt, pair.better, text.replace("{question}", asked)))
+            kinds.append(kind)
+    won: dict[str, list[bool]] = {}
+    for kind, (better, canary) in zip(kinds, values(name, judge, groups), strict=True):
+        if better is not None and canary is not None:
+            won.setdefault(kind, []).append(canary >= better)
+    return {kind: sum(wins) / len(wins) for kind, wins in sorted(won.items())}
+
+
+def retest(
+    name: str,
+    config: Mapping[str, Any],
+    pairs: Sequence[KnownPair],
+    before: Sequence[tuple[float | None, float | None]],
+    registry: Registry,
+    context: RunContext,
+) -> float:
+    """Share of these pairs with equal values from a second judge, which asks anew."""
+    judge = registry.create("judge", name, config, replace(context, fresh_verdicts=True))
+    again = values(name, judge, [group(pair.prompt, pair.better, pair.worse) for pair in pairs])
+    _close(judge)
+    return sum(one == other for one, other in zip(before[: len(pairs)], again, strict=True)) / max(len(pairs), 1)
+
+
+def length_slope(differences: Sequence[tuple[float, str, str]]) -> Interval:
+    """b of value(better) - value(worse) = a + b log2(length of better / length of worse), by least squares, with
+    heteroscedasticity-consistent bounds (White 1980). Lengths are in characters, at least one.
+
+    Not defined (0, from -inf to inf) where all ratios are equal.
+    """
+    from scipy.special import stdtrit
+
+    y = [difference for difference, _, _ in differences]
+    x = [math.log2(max(len(better), 1) / max(len(worse), 1)) for _, better, worse in differences]
+    n = len(x)
+    mean_x, mean_y = sum(x) / n, sum(y) / n
+    spread = sum((value - mean_x) ** 2 for value in x)
+    if n < 3 or spread == 0:
+        return Interval(0.0, -math.inf, math.inf, math.inf, n)
+    slope = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / spread
+    residuals = [b - mean_y - slope * (a - mean_x) for a, b in zip(x, y, strict=True)]
+    error = math.sqrt(sum(((a - mean_x) * r) ** 2 for a, r in zip(x, residuals, strict=True)) * n / (n - 2)) / spread
+    reach = float(stdtrit(n - 2, 1 - ALPHA)) * error
+    return Interval(slope, slope - reach, slope + reach, error, n)
+
+
+def _right(better: float | None, worse: float | None) -> float:
+    assert better is not None
+    assert worse is not None
+    return 0.5 if better == worse else float(better > worse)
+
+
+def _close(judge: Judge) -> None:
+    if callable(close := getattr(judge, "close", None)):
+        close()
