@@ -16,6 +16,7 @@ class TellingConfig(Config):
     says: dict[str, float | str]
     """By the text of the completion: a value, or a status."""
     paid: float = 0.0
+    model: str = ""
 
 
 class Telling:
@@ -51,9 +52,13 @@ class Telltales:
     @hookimpl
     def harness_register_judges(self) -> list[JudgeSpec]:
         return [
-            JudgeSpec(name, "Says what it is told", _telling(name), TellingConfig, deterministic=rule)
+            JudgeSpec(name, "Says what it is told", _telling(name), TellingConfig, deterministic=rule, family=_model)
             for name, rule in (("alpha", True), ("beta", True), ("gamma", False), ("delta", False))
         ]
+
+
+def _model(config: TellingConfig) -> str | None:
+    return config.model or None
 
 
 def _telling(name: str) -> Any:
@@ -74,8 +79,8 @@ def make(judge_name: str, /, **config: Any) -> Any:
 
 def told(name: str, says: Mapping[str, float | str], **fields: Any) -> dict[str, Any]:
     """A seat for one of them."""
-    paid = fields.pop("paid", 0.0)
-    return {"name": name, "config": {"says": dict(says), "paid": paid}, **fields}
+    config = {key: fields.pop(key) for key in ("paid", "model") if key in fields}
+    return {"name": name, "config": {"says": dict(says), **config}, **fields}
 
 
 def group_of(*texts: str, id: str = "p") -> Group:
