@@ -100,6 +100,9 @@ if TYPE_CHECKING:
         GeneratorSpec as GeneratorSpec,
     )
     from harness.specs import (
+        JudgeSeat as JudgeSeat,
+    )
+    from harness.specs import (
         JudgeSpec as JudgeSpec,
     )
     from harness.specs import (
@@ -161,7 +164,7 @@ _HOMES = {
     "hookspecs": "hookimpl",
     "plugins": "Registry load_registry",
     "protocols": "Exporter Generator Judge JudgeUse LossOutput Objective RunContext SequenceBatch Suite Updater",
-    "specs": "Config ExporterSpec GeneratorSpec JudgeSpec NoConfig ObjectiveSpec SuiteSpec UpdaterSpec",
+    "specs": "Config ExporterSpec GeneratorSpec JudgeSeat JudgeSpec NoConfig ObjectiveSpec SuiteSpec UpdaterSpec",
     "train": "Trained train_adapter",
     "types": "AdapterCheckpoint Completion EvalReport GateDecision Group Prompt Sampling Score ScoredGroup Update",
 }

@@ -24,8 +24,9 @@ from harness.judging import seat_judges
 from harness.launching import make_updater
 from harness.loop import Incumbent, Loop, as_target
 from harness.plugins import Registry, load_registry, validate
-from harness.protocols import Generator, ModelRef, Progress, RunContext, SilentProgress, Suite
+from harness.protocols import Generator, JudgeUse, ModelRef, Progress, RunContext, SilentProgress, Suite
 from harness.sampler import Sampler
+from harness.seats import seats
 from harness.specs import ObjectiveSpec, UpdaterSpec
 from harness.store import RunStore
 from harness.suites import load_suite, with_judge_settings
@@ -90,7 +91,7 @@ def plan_loop(
     values = _layers([DEFAULTS, target.recipe, given], sets)
     folder = config.parent if isinstance(config, Path) else Path()
     resolved = _resolve_names(validate(LoopConfig, values, where=where), registry, folder)
-    context = RunContext(progress=progress, seed=resolved.seed)
+    context = RunContext(progress=progress, seed=resolved.seed, components=registry)
     beside = (find_suite(name, registry, context) for name in resolved.beside)
     suites = with_judge_settings((target, *beside), resolved.judges)
     _check(resolved, suites, registry, context)
@@ -339,7 +340,13 @@ def _require_policy(name: str, registry: Registry, *, where: str) -> None:
 
 def _require_independent_judges(target: Suite, config: LoopConfig, registry: Registry) -> None:
     """What is trained against may not be the only evidence of progress. Beside it there must be a judge whose verdicts
-    cannot be swayed, or one of another family: in the gate's evidence, or as gold where gold can end the loop."""
+    cannot be swayed, or one of another family: in the gate's evidence, or as gold where gold can end the loop.
+
+    Trained against are the suite's judges and those of updaters that sample by themselves.
+    """
+    seated = [s for stage in config.stages for s in seats(registry.config("updater", stage.updater, stage.config))]
+    rewarding = tuple(JudgeUse(seat.name, seat.config, use="train") for seat in seated)
+    target = replace(target, judges=(*target.judges, *rewarding))
     evidence = [use for use in uses_for(target, "eval") if use.weight != 0]
     gold = uses_for(target, "gold")
     swayed = [use.name for use in gold if use not in independent_uses(gold, target, registry)]

@@ -13,6 +13,7 @@ from harness.independence import uses_for
 from harness.judging import judges_fingerprint
 from harness.plugins import DISTRIBUTION, Registry
 from harness.protocols import ModelRef, Suite
+from harness.seats import named_judges, seat_identities
 from harness.training_data import file_digest
 from harness.types import Prompt, digest
 
@@ -22,11 +23,13 @@ def run_identity(config: LoopConfig, suites: Sequence[Suite], model: ModelRef, r
     named = {("generator", config.generator.name)}
     for stage in config.stages:
         named |= {("updater", stage.updater)} | {("objective", name) for name in named_objectives(stage.config)}
+        named |= {("judge", name) for name in named_judges("updater", stage.updater, stage.config, registry)}
         if stage.data is not None and not stage.data.endswith(".parquet"):
             named.add(("generator", "reference"))  # which tokenizes the rows
         elif stage.generator != "policy":
             named.add(("generator", stage.generator))
-    named |= {("judge", use.name) for suite in suites for use in suite.judges}
+    for use in (use for suite in suites for use in suite.judges):
+        named |= {("judge", name) for name in named_judges("judge", use.name, use.config, registry)}
     stages = [_relocatable(stage) for stage in config.stages]
     rounds = [(index, config.stage_of(index).data) for index in range(1, config.rounds + 1)]
     return {
@@ -41,17 +44,21 @@ def run_identity(config: LoopConfig, suites: Sequence[Suite], model: ModelRef, r
 
 
 def _contents(config: LoopConfig, registry: Registry) -> dict[str, str]:
-    """Digests of the files that settings name: another content under the same path would be another run."""
+    """Digests of the files that settings name, and of the judges that updaters seat: other content under the same path
+    would be another run."""
     found = {}
     for number, stage in enumerate(config.stages):
         spec = registry.get("updater", stage.updater).spec
+        settings = registry.config("updater", stage.updater, stage.config)
         if spec.content is not None:
-            found[f"stages.{number}"] = spec.content(registry.config("updater", stage.updater, stage.config))
+            found[f"stages.{number}"] = spec.content(settings)
+        if seated := seat_identities(settings, registry):
+            found[f"stages.{number}.judges"] = digest(seated)
     if config.launcher is not None and config.launcher.config_file is not None:
         found["launcher"] = file_digest(config.launcher.config_file)
     for path in config.gate.calibrations:
         found[f"gate.calibrations {path.name}"] = file_digest(path)
-    return {name: digest for name, digest in found.items() if digest}
+    return {name: content for name, content in found.items() if content}
 
 
 def _relocatable(stage: Stage) -> Stage:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from harness.plugins import Registry
 from harness.protocols import JudgeUse, Suite
+from harness.seats import seats
 from harness.specs import JudgeSpec
 
 
@@ -15,20 +16,18 @@ def uses_for(suite: Suite, purpose: str) -> list[JudgeUse]:
 
 
 def families(use: JudgeUse, registry: Registry) -> set[str]:
-    """What the judge's verdicts come from: its spec's `family`, or its name; of a judge that asks others, theirs."""
-    spec, settings = _spec(use, registry), registry.config("judge", use.name, use.config)
-    if spec.members is not None:
-        return set().union(*(families(member, registry) for member in spec.members(settings)))
-    return {(spec.family(settings) if spec.family is not None else None) or use.name}
+    """What the judge's verdicts come from: its own family or, of a judge whose settings have seats, those of the judges
+    that take them."""
+    if members := _members(use, registry):
+        return set().union(*(families(member, registry) for member in members))
+    return {registry.judge_family(use.name, use.config)}
 
 
 def is_deterministic(use: JudgeUse, registry: Registry) -> bool:
-    """Whether its verdicts never change; of one that asks others, whether all of theirs do not."""
-    spec = _spec(use, registry)
-    if spec.members is None:
-        return spec.deterministic
-    members = spec.members(registry.config("judge", use.name, use.config))
-    return all(is_deterministic(member, registry) for member in members)
+    """Whether its verdicts never change: its spec says so, and it is so of every judge that its settings seat."""
+    spec = registry.get("judge", use.name).spec
+    own = isinstance(spec, JudgeSpec) and spec.deterministic
+    return own and all(is_deterministic(member, registry) for member in _members(use, registry))
 
 
 def independent_uses(uses: Sequence[JudgeUse], suite: Suite, registry: Registry) -> list[JudgeUse]:
@@ -56,7 +55,5 @@ def _same(uses: Sequence[JudgeUse], registry: Registry) -> set[str]:
     return {f"{use.name} {registry.config('judge', use.name, use.config).model_dump_json()}" for use in uses}
 
 
-def _spec(use: JudgeUse, registry: Registry) -> JudgeSpec:
-    spec = registry.get("judge", use.name).spec
-    assert isinstance(spec, JudgeSpec)
-    return spec
+def _members(use: JudgeUse, registry: Registry) -> list[JudgeUse]:
+    return [JudgeUse(seat.name, seat.config) for seat in seats(registry.config("judge", use.name, use.config))]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from harness.errors import HarnessError, JudgeFailure, PluginError
 from harness.independence import uses_for
 from harness.plugins import Registry
 from harness.protocols import ComparingJudge, Judge, JudgeUse, ReportingJudge, RunContext, Suite
 from harness.rewards import JudgingConfig, dropped_unless_enough, reward
+from harness.seats import judge_identity
 from harness.types import Group, Preference, Score, ScoredGroup, digest
 
 
@@ -27,7 +27,7 @@ class Bench:
     def score(self, groups: Sequence[Group]) -> list[ScoredGroup]:
         """Every judge on every completion, and the reward from them. Raises JudgeFailure when too many fail: what is
         left would no longer be a fair sample."""
-        columns = {name: _checked(name, judge, groups) for name, judge in self.judges.items()}
+        columns = {name: checked_scores(name, judge, groups) for name, judge in self.judges.items()}
         compared = [_compared(name, self.judges[name], groups) for name in self.comparing]
         scored = []
         for index, group in enumerate(groups):
@@ -111,16 +111,8 @@ def verdict_figures(groups: Sequence[ScoredGroup]) -> dict[str, float]:
 
 
 def judges_fingerprint(uses: Sequence[JudgeUse], registry: Registry) -> str:
-    """Identity of a set of judges: name, settings with defaults, weight, who ships them in which version, and the
-    content of the files that their settings name."""
-    return digest([_identity(use, registry) for use in uses])
-
-
-def _identity(use: JudgeUse, registry: Registry) -> list[Any]:
-    entry = registry.get("judge", use.name)
-    settings = registry.config("judge", use.name, use.config)
-    known = [use.name, settings.model_dump(mode="json"), use.weight, str(entry.origin)]
-    return [*known, entry.spec.content(settings)] if entry.spec.content is not None else known
+    """Identity of a set of judges, by all that their verdicts and the reward depend on (see `judge_identity`)."""
+    return digest([judge_identity(use.name, use.config, registry, weight=use.weight) for use in uses])
 
 
 def _compared(name: str, judge: Judge, groups: Sequence[Group]) -> list[tuple[Preference, ...]]:
@@ -144,7 +136,8 @@ def _compared(name: str, judge: Judge, groups: Sequence[Group]) -> list[tuple[Pr
     return found
 
 
-def _checked(name: str, judge: Judge, groups: Sequence[Group]) -> list[tuple[Score, ...]]:
+def checked_scores(name: str, judge: Judge, groups: Sequence[Group]) -> list[tuple[Score, ...]]:
+    """What the judge gives each completion. Raises PluginError when it does not keep to its contract."""
     where = f"judge {name}"
     try:
         verdicts = [tuple(scores) for scores in judge.score(groups)]

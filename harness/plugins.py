@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 import pluggy
@@ -155,6 +156,12 @@ class Registry:
         assert isinstance(spec, ObjectiveSpec)
         return spec.family
 
+    def judge_family(self, name: str, config: Mapping[str, Any]) -> str:
+        """What this judge's verdicts come from: its spec's `family`, or its name."""
+        spec = self.get("judge", name).spec
+        assert isinstance(spec, JudgeSpec)
+        return (spec.family(self.config("judge", name, config)) if spec.family is not None else None) or name
+
     def get(self, kind: str, name: str) -> Entry:
         """The component of that name. Raises PluginError if it is unknown or claimed twice."""
         entries = self._entries.get((kind, name), [])
@@ -232,11 +239,14 @@ def load_registry(
 
 
 def _load_file(file: Path) -> tuple[Any, Origin]:
-    where = f"--plugin {file}"
+    module = load_module(file, where=f"--plugin {file}")
+    return module, Origin(file.stem, str(file), hashlib.sha256(file.read_bytes()).hexdigest()[:12])
+
+
+def load_module(file: Path, *, where: str) -> ModuleType:
+    """Run a local Python file. Raises PluginError when there is none, or when it raises."""
     if not file.is_file():
         raise PluginError("no such file", where=where, remedy="Give the path of a Python file.")
-    text = file.read_bytes()
-    origin = Origin(file.stem, str(file), hashlib.sha256(text).hexdigest()[:12])
     name = f"harness_local_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
@@ -247,7 +257,7 @@ def _load_file(file: Path) -> tuple[Any, Origin]:
         spec.loader.exec_module(module)
     except Exception as error:
         raise PluginError(f"import failed: {_brief(error)}", where=where, remedy="Mend the file.") from error
-    return module, origin
+    return module
 
 
 def make_objective(

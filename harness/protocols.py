@@ -68,6 +68,10 @@ class Components(Protocol):
         """The kind of data that this objective reads."""
         ...
 
+    def judge_family(self, name: str, config: Mapping[str, Any]) -> str:
+        """What this judge's verdicts come from: judges of one family err alike."""
+        ...
+
 
 @dataclass(frozen=True)
 class RunContext:

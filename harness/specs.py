@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from harness.protocols import Exporter, Generator, Judge, JudgeUse, Objective, RunContext, Suite, Updater
+from harness.protocols import Exporter, Generator, Judge, Objective, RunContext, Suite, Updater
 from harness.types import CheckpointKind, KnownPair
 
 C = TypeVar("C")
@@ -25,6 +25,13 @@ class Config(BaseModel):
 
 class NoConfig(Config):
     """For components without settings."""
+
+
+class JudgeSeat(Config):
+    """A judge that a component's settings name, to be made by `harness.seats.make_judge`. Subclasses say more of it."""
+
+    name: str
+    config: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,15 +56,14 @@ class GeneratorSpec(ComponentSpec[Generator]):
 @dataclass(frozen=True)
 class JudgeSpec(ComponentSpec[Judge]):
     """`deterministic` judges give the same verdict on the same text for ever; only they may be trained against and
-    still be the gate's only evidence."""
+    still be the gate's only evidence. Of a judge whose settings have seats it says so as long as those who take them
+    are deterministic too."""
 
     kind: ClassVar[str] = "judge"
     deterministic: bool = False
     family: Callable[[Any], str | None] | None = None
     """From its settings, what its verdicts come from, such as the model that it asks: judges of one family err alike,
     whatever they are called. None: its name."""
-    members: Callable[[Any], Sequence[JudgeUse]] | None = None
-    """From its settings, the judges that it asks; their families and their determinism are then its own."""
 
 
 Family = Literal["sft", "preference", "unpaired", "group", "reward"]

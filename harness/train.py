@@ -21,6 +21,7 @@ from harness.launching import make_updater
 from harness.plugins import DISTRIBUTION, Registry, load_registry
 from harness.protocols import Progress, RunContext, SilentProgress, Updater
 from harness.records import read_groups
+from harness.seats import named_judges
 from harness.specs import UpdaterSpec
 from harness.store import RunStore
 from harness.training_data import file_groups, judged_rounds
@@ -115,6 +116,8 @@ def plan_training(
     settings = registry.config("updater", updater, config or {}, where="--set config").model_dump(mode="json")
     require_fitting_objective(updater, settings, registry, where="config.objective")
     origins = {f"objective {name}": str(registry.get("objective", name).origin) for name in named_objectives(settings)}
+    judges = named_judges("updater", updater, settings, registry)
+    origins |= {f"judge {name}": str(registry.get("judge", name).origin) for name in sorted(judges)}
     origins[f"updater {updater}"] = str(registry.get("updater", updater).origin)
     context = RunContext(seed=seed, progress=progress or SilentProgress(), components=registry)
     if model is None and data.suffix == ".parquet":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from harness.types import Completion, Prompt, Score
-from harness_judges.pointwise import PointwiseJudge, ScoreCompletion
+from harness.types import Completion, Score
+from harness_judges.bounds import within
+from harness_judges.pointwise import PointwiseJudge, for_every_prompt
 from harness_judges.settings import LengthConfig, RepetitionConfig, Unit
 
 
@@ -28,19 +29,15 @@ def length_judge(config: LengthConfig) -> PointwiseJudge:
 
     def score(completion: Completion) -> Score:
         length = len(split_units(completion, config.unit))
-        short_by = config.min - length
-        long_by = 0 if config.max is None else length - config.max
-        off = max(short_by, long_by)
-        if off <= 0:
-            return Score("length", 1.0, label="ok")
-        value = 1 - off / config.falloff if off < config.falloff else 0.0
-        bound, label = (
-            (f"at least {config.min}", "too_short") if short_by > 0 else (f"at most {config.max}", "too_long")
-        )
+        value, side = within(length, config.min, config.max, config.falloff)
+        if side == "within":
+            return Score("length", value, label="ok")
+        low = side == "below"
+        bound, label = (f"at least {config.min}", "too_short") if low else (f"at most {config.max}", "too_long")
         why = f"{length} {config.unit} where {bound} are asked for"
         return Score("length", value, label=label, explanation=why)
 
-    return PointwiseJudge(_same_for_every_prompt(score))
+    return PointwiseJudge(for_every_prompt(score))
 
 
 def repetition_judge(config: RepetitionConfig) -> PointwiseJudge:
@@ -59,8 +56,4 @@ def repetition_judge(config: RepetitionConfig) -> PointwiseJudge:
         why = f"{total - distinct} of {total} {config.n}-grams of {config.unit} are repeated"
         return Score("repetition", distinct / total, label="repeated", explanation=why)
 
-    return PointwiseJudge(_same_for_every_prompt(score))
-
-
-def _same_for_every_prompt(score: ScoreCompletion) -> Callable[[Prompt], ScoreCompletion]:
-    return lambda prompt: score
+    return PointwiseJudge(for_every_prompt(score))

@@ -1,4 +1,4 @@
-"""The built-in judges. All but those that ask a model are rules: the same text gets the same verdict for ever."""
+"""The built-in judges. Those that are deterministic are rules: the same text gets the same verdict for ever."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ from harness.specs import CheckSpec, JudgeSpec, NoConfig
 from harness.types import KnownPair
 from harness_judges.llm.settings import AskingConfig, LlmConfig, PairwiseConfig, RankConfig
 from harness_judges.settings import (
+    CascadeConfig,
     ElsewhereConfig,
     ExactConfig,
+    FormatConfig,
+    FunctionConfig,
+    LanguageConfig,
     LengthConfig,
+    PanelConfig,
+    ReadabilityConfig,
+    RefusalConfig,
     RegexConfig,
     RepetitionConfig,
     RewardModelConfig,
     SampleConfig,
+    SimilarityConfig,
     ToolCallConfig,
 )
 
@@ -55,6 +63,66 @@ def _repetition(config: RepetitionConfig, context: RunContext) -> Judge:
     from harness_judges.heuristics import repetition_judge
 
     return repetition_judge(config)
+
+
+def _language(config: LanguageConfig, context: RunContext) -> Judge:
+    from harness_judges.language import language_judge
+
+    return language_judge(config)
+
+
+def _refusal(config: RefusalConfig, context: RunContext) -> Judge:
+    from harness_judges.refusal import refusal_judge
+
+    return refusal_judge(config)
+
+
+def _readability(config: ReadabilityConfig, context: RunContext) -> Judge:
+    from harness_judges.readability import readability_judge
+
+    return readability_judge(config)
+
+
+def _format(config: FormatConfig, context: RunContext) -> Judge:
+    from harness_judges.format import format_judge
+
+    return format_judge(config)
+
+
+def _panel(config: PanelConfig, context: RunContext) -> Judge:
+    from harness_judges.panel import PanelJudge
+
+    return PanelJudge(config, context)
+
+
+def _cascade(config: CascadeConfig, context: RunContext) -> Judge:
+    from harness_judges.cascade import CascadeJudge
+
+    return CascadeJudge(config, context)
+
+
+def _function(config: FunctionConfig, context: RunContext) -> Judge:
+    from harness_judges.function import make
+
+    return make(config, context)
+
+
+def _function_content(config: FunctionConfig) -> str:
+    from harness_judges.function import content
+
+    return content(config)
+
+
+def _similarity(config: SimilarityConfig, context: RunContext) -> Judge:
+    from harness_judges.similarity import SimilarityJudge
+
+    return SimilarityJudge(config, context)
+
+
+def _similarity_content(config: SimilarityConfig) -> str:
+    from harness_judges.similarity import content
+
+    return content(config)
 
 
 def _reward_model(config: RewardModelConfig, context: RunContext) -> Judge:
@@ -113,6 +181,28 @@ def harness_register_judges() -> Iterable[JudgeSpec]:
         JudgeSpec("length", "Is the length within bounds?", _length, LengthConfig, deterministic=True),
         JudgeSpec(
             "repetition", "How free of repeated n-grams is this?", _repetition, RepetitionConfig, deterministic=True
+        ),
+        JudgeSpec("language", "Is this in the right language?", _language, LanguageConfig, deterministic=True),
+        JudgeSpec("refusal", "Does this decline, or comply?", _refusal, RefusalConfig, deterministic=True),
+        JudgeSpec(
+            "readability", "Is this as easy to read as asked?", _readability, ReadabilityConfig, deterministic=True
+        ),
+        JudgeSpec("format", "Does this have the form that is asked for?", _format, FormatConfig, deterministic=True),
+        JudgeSpec("panel", "What do several judges say together?", _panel, PanelConfig, deterministic=True),
+        JudgeSpec("cascade", "What says the first judge that is sure?", _cascade, CascadeConfig, deterministic=True),
+        JudgeSpec(
+            "function",
+            "What does a Python function give this?",
+            _function,
+            FunctionConfig,
+            content=_function_content,
+        ),
+        JudgeSpec(
+            "similarity",
+            "How close in meaning is this to the reference?",
+            _similarity,
+            SimilarityConfig,
+            content=_similarity_content,
         ),
         JudgeSpec(
             "reward_model",

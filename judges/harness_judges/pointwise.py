@@ -10,6 +10,11 @@ from harness.types import Completion, Group, Prompt, Score
 ScoreCompletion = Callable[[Completion], Score]
 
 
+def for_every_prompt(score: ScoreCompletion) -> Callable[[Prompt], ScoreCompletion]:
+    """For judges that look at the answer alone."""
+    return lambda prompt: score
+
+
 @dataclass(frozen=True)
 class PointwiseJudge:
     """A `Judge` from a function of a prompt that returns a function of a completion.

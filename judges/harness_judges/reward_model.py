@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from harness.errors import AssetError, ConfigError
 from harness.protocols import ModelRef, RunContext
 from harness.store import artifact_digest
 from harness.types import Completion, Group, Score
+from harness_judges.inference import attention, equal_lengths
 from harness_judges.settings import RewardModelConfig
 
 if TYPE_CHECKING:
@@ -56,16 +56,12 @@ class RewardModelJudge:
     def _rewards(self, ids: Sequence[Sequence[int]]) -> list[float]:
         import torch
 
-        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         found: dict[int, float] = {}
         with self.progress.task("reward model", total=len(ids)) as advance, torch.inference_mode():
-            for _, alike in groupby(order, key=lambda i: len(ids[i])):
-                places = list(alike)
-                for start in range(0, len(places), self.config.batch):
-                    batch = places[start : start + self.config.batch]
-                    logits_B_1: Tensor = self.model(torch.tensor([ids[i] for i in batch], device=self.model.device))[0]
-                    found |= dict(zip(batch, logits_B_1.float()[:, 0].tolist(), strict=True))
-                    advance(len(batch))
+            for batch in equal_lengths(ids, self.config.batch):
+                logits_B_1: Tensor = self.model(torch.tensor([ids[i] for i in batch], device=self.model.device))[0]
+                found |= dict(zip(batch, logits_B_1.float()[:, 0].tolist(), strict=True))
+                advance(len(batch))
         return [found[i] for i in range(len(ids))]
 
 
@@ -97,7 +93,7 @@ def base_of(config: RewardModelConfig, context: RunContext) -> ModelRef | None:
 def load(config: RewardModelConfig, base: ModelRef | None) -> Any:
     """The model, ready to compute. Raises AssetError or StoreError when it cannot be loaded or has no head."""
     import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification
 
     if base is not None:
         open_checkpoint(config.path, base=base.fingerprint, kind="reward_model")
@@ -105,9 +101,7 @@ def load(config: RewardModelConfig, base: ModelRef | None) -> Any:
     folder = base.path if base else config.path
     options: dict[str, Any] = {"num_labels": 1} if base else {}
     try:
-        settings = AutoConfig.from_pretrained(folder, local_files_only=True)
-        if getattr(settings.get_text_config(), "attn_logit_softcapping", None):
-            options["attn_implementation"] = "eager"  # the others leave the cap out
+        options |= attention(folder)
         model = AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=getattr(torch, config.dtype), local_files_only=True, use_safetensors=True, **options
         )

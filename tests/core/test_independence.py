@@ -14,7 +14,7 @@ from harness.hookspecs import hookimpl
 from harness.independence import families, gold_uses, independent_uses, is_deterministic, is_trained_on_gold_alone
 from harness.plugins import Origin, Registry, load_registry
 from harness.protocols import JudgeUse, RunContext, Suite
-from harness.specs import Config, JudgeSpec
+from harness.specs import Config, JudgeSeat, JudgeSpec
 from harness.suites import load_suite
 
 
@@ -22,8 +22,8 @@ class Asking(Config):
     model: str = "small"
 
 
-class Panel(Config):
-    members: tuple[str, ...] = ()
+class Jury(Config):
+    members: tuple[JudgeSeat, ...] = ()
 
 
 class Silent:
@@ -38,14 +38,12 @@ def create(config: Any, context: RunContext) -> Silent:
 class Judges:
     @hookimpl
     def harness_register_judges(self) -> Iterable[JudgeSpec]:
-        def members(config: Panel) -> list[JudgeUse]:
-            return [JudgeUse(name) for name in config.members]
-
         return [
             JudgeSpec("rubric", "", create, Asking, family=lambda config: config.model),
             JudgeSpec("pairs", "", create, Asking, family=lambda config: config.model),
             JudgeSpec("unsaid", "", create, Asking, family=lambda config: None),
-            JudgeSpec("panel", "", create, Panel, members=members),
+            JudgeSpec("jury", "", create, Jury, deterministic=True),
+            JudgeSpec("moody_jury", "", create, Jury),
         ]
 
 
@@ -60,6 +58,10 @@ def use(name: str, use: str = "both", weight: float = 1.0, **config: Any) -> Jud
     return JudgeUse(name, config, weight, use)
 
 
+def seated(*names: str) -> list[dict[str, str]]:
+    return [{"name": name} for name in names]
+
+
 def suite(*uses: JudgeUse) -> Suite:
     return Suite("s", "1", "target", (), uses)
 
@@ -68,12 +70,13 @@ def test_a_family_is_what_the_spec_says_else_the_name_and_of_a_panel_its_members
     assert families(use("rubric"), registry) == families(use("pairs"), registry) == {"small"}
     assert families(use("rubric", model="large"), registry) == {"large"}
     assert families(use("unsaid"), registry) == {"unsaid"}
-    assert families(use("panel", members=["rubric", "exact"]), registry) == {"small", "exact"}
+    assert families(use("jury", members=seated("rubric", "exact")), registry) == {"small", "exact"}
 
 
 def test_a_panel_is_deterministic_when_all_of_it_is(registry: Registry) -> None:
-    assert is_deterministic(use("panel", members=["exact", "repetition"]), registry)
-    assert not is_deterministic(use("panel", members=["exact", "rubric"]), registry)
+    assert is_deterministic(use("jury", members=seated("exact", "repetition")), registry)
+    assert not is_deterministic(use("jury", members=seated("exact", "rubric")), registry)
+    assert not is_deterministic(use("moody_jury", members=seated("exact")), registry)
 
 
 @pytest.mark.parametrize(
@@ -81,9 +84,9 @@ def test_a_panel_is_deterministic_when_all_of_it_is(registry: Registry) -> None:
     [
         (use("rubric", "train"), use("pairs", "eval"), False),  # two names, one model
         (use("rubric", "train"), use("pairs", "eval", model="large"), True),
-        (use("rubric", "train"), use("panel", "eval", members=["pairs", "exact"]), False),
-        (use("panel", "train", members=["rubric"]), use("pairs", "eval"), False),
-        (use("rubric", "train"), use("panel", "eval", members=["exact"]), True),
+        (use("rubric", "train"), use("jury", "eval", members=seated("pairs", "exact")), False),
+        (use("jury", "train", members=seated("rubric")), use("pairs", "eval"), False),
+        (use("rubric", "train"), use("jury", "eval", members=seated("exact")), True),
         (use("exact"), use("exact"), True),
     ],
 )

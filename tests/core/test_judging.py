@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import pytest
 
 from harness.errors import JudgeFailure, PluginError
@@ -9,6 +12,7 @@ from harness.judging import Bench, verdict_figures
 from harness.protocols import RunContext
 from harness.reward_functions import function_judge
 from harness.rewards import JudgingConfig, reward
+from harness.specs import NoConfig
 from harness.types import Completion, Group, Preference, Prompt, Sampling, Score
 
 
@@ -115,6 +119,73 @@ def test_a_function_judge_gets_what_trl_would_give_it() -> None:
     assert seen["target"] == [{"a": 1}, {"a": 1}, 2]
     assert seen["topic"] == ["t", "t", "u"]
     assert seen["prompts"] == [[{"role": "user", "content": "say it"}]] * 3
+
+
+def test_an_async_function_is_awaited_on_one_loop_even_within_another() -> None:
+    loops = set()
+    waiting = most = 0
+
+    async def patient(completions, **columns):  # type: ignore[no-untyped-def]
+        loops.add(asyncio.get_running_loop())
+
+        async def length(completion):  # type: ignore[no-untyped-def]
+            nonlocal waiting, most
+            waiting += 1
+            most = max(most, waiting)
+            await asyncio.sleep(0)
+            waiting -= 1
+            return len(completion[0]["content"]) / 10
+
+        return await asyncio.gather(*map(length, completions))
+
+    judge: Any = function_judge(patient).create(NoConfig(), RunContext())
+    expected = [(Score("patient", 0.1), Score("patient", 0.2)), (Score("patient", 0.3),)]
+    groups = [group("a", "bb"), group("ccc")]
+    assert judge.score(groups) == expected
+    assert most == 3
+
+    async def notebook() -> object:
+        return judge.score(groups)
+
+    assert asyncio.run(notebook()) == expected
+    (loop,) = loops  # a client that the function keeps stays usable
+    judge.close()
+    assert loop.is_closed()
+    judge.close()
+
+
+def test_an_async_function_that_raises_is_named() -> None:
+    async def down(completions, **columns):  # type: ignore[no-untyped-def]
+        raise TimeoutError("no reply")
+
+    judge = function_judge(down).create(NoConfig(), RunContext())
+    with pytest.raises(PluginError, match="judge down: raised TimeoutError: no reply"):
+        Bench({"down": judge}, {"down": 1.0}).score([group("a")])
+
+
+@pytest.mark.parametrize(
+    ("returned", "says"),
+    [
+        (0.5, "returned float, not a list with one value a completion"),
+        (None, "returned NoneType, not a list"),
+        ("ab", "returned str, not a list"),
+        ([1.0], "returned 1 values for 2 completions"),
+        ([1.0, "good"], "returned 'good', which is neither a number nor None"),
+        ([1.0, 1.5], r"returned 1.5, which is outside \[0, 1\]"),
+    ],
+)
+def test_what_a_function_returns_wrongly_is_said(returned: Any, says: str) -> None:
+    spec = function_judge(lambda **columns: returned, name="f")
+    with pytest.raises(PluginError, match=f"judge f: the function {says}"):
+        spec.create(NoConfig(), RunContext()).score([group("a", "b")])
+
+
+def test_numbers_of_other_libraries_and_nan_are_read() -> None:
+    values: Any = np.array([0.25, np.nan, True])
+    [scores] = (
+        function_judge(lambda **columns: values, name="f").create(NoConfig(), RunContext()).score([group(*"abc")])
+    )
+    assert [(score.value, score.status) for score in scores] == [(0.25, "scored"), (None, "failed"), (1.0, "scored")]
 
 
 class Comparing(Fixed):

@@ -20,7 +20,7 @@ from harness.chat import decode, load_tokenizer
 from harness.errors import ConfigError, HarnessError, UpdateError
 from harness.protocols import ModelRef, RunContext
 from harness.types import Sampling
-from harness_plugins.trl.configs import JudgeSeat
+from harness_plugins.trl.configs import RewardingJudge
 from harness_plugins.trl.judged import prompt_text
 
 
@@ -134,7 +134,7 @@ def test_grpo_says_what_is_missing(trl_context: RunContext, trl_model: ModelRef,
     with pytest.raises(ConfigError, match=r"no judge is named.*judges = "):
         grpo(judged, judges=())
     with pytest.raises(ConfigError, match="named twice"):
-        grpo(judged, judges=(JudgeSeat(name="spy"), JudgeSeat(name="spy")))
+        grpo(judged, judges=(RewardingJudge(name="spy"), RewardingJudge(name="spy")))
     groups = prompts(trl_model)
     alone = [replace(s, group=replace(s.group, completions=s.group.completions[:1])) for s in groups]
     with pytest.raises(ConfigError, match="one completion a prompt"):

@@ -20,7 +20,7 @@ from harness.plugins import Origin, Registry, load_registry
 from harness.protocols import ModelRef, RunContext
 from harness.specs import JudgeSpec
 from harness.types import Completion, Group, Prompt, Sampling, Score, ScoredGroup
-from harness_plugins.trl.configs import JudgeSeat, TrlDpoConfig, TrlGrpoConfig, TrlKtoConfig, TrlSftConfig
+from harness_plugins.trl.configs import RewardingJudge, TrlDpoConfig, TrlGrpoConfig, TrlKtoConfig, TrlSftConfig
 from harness_plugins.trl.dpo import TrlDpoUpdater
 from harness_plugins.trl.grpo import TrlGrpoUpdater
 from harness_plugins.trl.kto import TrlKtoUpdater
@@ -60,8 +60,8 @@ def kto(context: RunContext, **changes: Any) -> TrlKtoUpdater:
 
 
 def grpo(context: RunContext, **changes: Any) -> TrlGrpoUpdater:
-    given: dict[str, Any] = {"dtype": "float32", "learning_rate": 1e-2, "judges": (JudgeSeat(name="spy"),), **changes}
-    return TrlGrpoUpdater(TrlGrpoConfig(**given), context)
+    given: dict[str, Any] = {"dtype": "float32", "learning_rate": 1e-2, "judges": (RewardingJudge(name="spy"),)}
+    return TrlGrpoUpdater(TrlGrpoConfig(**given | changes), context)
 
 
 class Spy:

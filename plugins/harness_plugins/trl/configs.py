@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from harness.specs import Config
+from harness.specs import JudgeSeat
 from harness_plugins.training.configs import OptimizationConfig
 from harness_plugins.updaters.configs import PairChoice, PairsConfig
 
@@ -51,11 +51,9 @@ class TrlKtoConfig(TrlConfig):
     """A completion is good when its reward is at least this; with `mean`, when it is above its group's mean."""
 
 
-class JudgeSeat(Config):
+class RewardingJudge(JudgeSeat):
     """A judge that rewards what GRPOTrainer samples."""
 
-    name: str
-    config: dict[str, Any] = Field(default_factory=dict)
     weight: float = 1.0
 
 
@@ -63,7 +61,7 @@ class TrlGrpoConfig(TrlConfig):
     """Reinforcement learning by TRL's GRPOTrainer, which samples by itself: of the groups only the prompts are used."""
 
     learning_rate: PositiveFloat = 3e-4
-    judges: tuple[JudgeSeat, ...] = ()
+    judges: tuple[RewardingJudge, ...] = ()
     """Who rewards the completions: the reward is their weighted mean. At least one."""
     groups_per_step: PositiveInt = 8
     """Prompts per forward pass; a step takes `gradient_accumulation_steps` (of `args`, 1 by default) of them."""

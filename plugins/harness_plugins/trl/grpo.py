@@ -9,8 +9,9 @@ from typing import Any
 from harness.errors import ConfigError, HarnessError
 from harness.judging import Bench
 from harness.protocols import RunContext
+from harness.seats import make_judge
 from harness.types import BASE_POLICY, AdapterCheckpoint, Sampling, ScoredGroup
-from harness_plugins.trl.configs import JudgeSeat, TrlGrpoConfig
+from harness_plugins.trl.configs import RewardingJudge, TrlGrpoConfig
 from harness_plugins.trl.judged import JudgedSampling, prompt_text
 from harness_plugins.trl.updater import Job, TrlUpdater
 
@@ -95,7 +96,7 @@ class TrlGrpoUpdater(TrlUpdater):
         return result
 
 
-def seat(judges: Sequence[JudgeSeat], context: RunContext) -> Bench:
+def seat(judges: Sequence[RewardingJudge], context: RunContext) -> Bench:
     """The judges at work. Raises ConfigError when there are none, or when one is named twice."""
     names = [judge.name for judge in judges]
     if not names or len(set(names)) < len(names):
@@ -104,12 +105,5 @@ def seat(judges: Sequence[JudgeSeat], context: RunContext) -> Bench:
             where="trl-grpo",
             remedy='Name each judge once, such as judges = [{name = "exact"}].',
         )
-    if context.components is None:
-        raise ConfigError("judges cannot be made here", where="trl-grpo", remedy="Give the context its components.")
-    made = {
-        judge.name: context.components.create(
-            "judge", judge.name, judge.config, context, where=f"trl-grpo, judge {judge.name}"
-        )
-        for judge in judges
-    }
+    made = {judge.name: make_judge(judge, context, where="trl-grpo, judge") for judge in judges}
     return Bench(made, {judge.name: judge.weight for judge in judges})
