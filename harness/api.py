@@ -13,25 +13,20 @@ from typing import Any
 import tomli_w
 
 from harness import assets
-from harness.calibration import require_calibrated
 from harness.checkpoints import open_checkpoint
-from harness.config import DEFAULTS, EvalConfig, GeneratorRef, LoopConfig, Stage, apply_sets, merge, read_toml
+from harness.config import DEFAULTS, EvalConfig, GeneratorRef, LoopConfig, apply_sets, merge, read_toml
 from harness.errors import ConfigError, HarnessError, StoreError
-from harness.evaluation import SuiteResults, eval_sampling, evaluate_suites, suite_fingerprint
+from harness.evaluation import SuiteResults, evaluate_suites, suite_fingerprint
 from harness.identity import run_identity
-from harness.independence import independent_uses, uses_for
-from harness.judging import seat_judges
 from harness.launching import make_updater
 from harness.loop import Incumbent, Loop, as_target
 from harness.plugins import Registry, load_registry, validate
-from harness.protocols import Generator, JudgeUse, ModelRef, Progress, RunContext, SilentProgress, Suite
+from harness.protocols import Generator, ModelRef, Progress, RunContext, SilentProgress, Suite
 from harness.sampler import Sampler
-from harness.seats import seats
-from harness.specs import ObjectiveSpec, UpdaterSpec
 from harness.store import RunStore
 from harness.suites import load_suite, with_judge_settings
-from harness.training_data import file_prompts
 from harness.types import BASE_POLICY, EvalReport, digest
+from harness.validation import check_loop
 
 RUNS = Path("runs")
 
@@ -94,7 +89,7 @@ def plan_loop(
     context = RunContext(progress=progress, seed=resolved.seed, components=registry)
     beside = (find_suite(name, registry, context) for name in resolved.beside)
     suites = with_judge_settings((target, *beside), resolved.judges)
-    _check(resolved, suites, registry, context)
+    check_loop(resolved, suites, registry, context)
     model = assets.model(resolved.model, progress)
     return Plan(resolved, suites, model, run_identity(resolved, suites, model, registry))
 
@@ -236,155 +231,6 @@ def _resolve_generator(generator: GeneratorRef) -> GeneratorRef:
         return generator
     name = "vllm" if importlib.util.find_spec("vllm") else "transformers"
     return GeneratorRef(name=name, config=generator.config)
-
-
-def _check(config: LoopConfig, suites: Sequence[Suite], registry: Registry, context: RunContext) -> None:
-    """Everything that can be refused before hours are spent."""
-    target = suites[0]
-    names = [suite.name for suite in suites]
-    if len(set(names)) != len(names):
-        raise ConfigError(f"a suite is named twice: {', '.join(names)}", where="beside", remedy="Name each once.")
-    if not target.train and any(stage.data is None for stage in config.stages):
-        raise ConfigError(
-            "it has no training prompts",
-            where=f"suite {target.name}",
-            remedy="Use `harness eval` on it, or give every stage its `data`.",
-        )
-    for suite in suites:
-        eval_sampling(suite, config.eval)
-        seat_judges(suite, "eval", registry, context)
-    if uses_for(target, "gold"):
-        seat_judges(target, "gold", registry, context)
-    beside = {suite.name: suite for suite in suites[1:]}
-    for number, stage in enumerate(config.stages):
-        require_fitting_objective(stage.updater, stage.config, registry, where=f"stages.{number}.config.objective")
-        _require_policy(stage.updater, registry, where=f"stages.{number}.updater")
-        if stage.data is not None:
-            _require_rows_alone(config, stage, where=f"stages.{number}")
-            continue
-        if stage.generator == "reference":
-            shown = [target, *(suite for suite in suites if suite.name in stage.replay)]
-            _require_references(stage, shown, where=f"stages.{number}")
-        seat_judges(target, "train", registry, context, weights=stage.reward_weights)
-        for name in stage.replay:
-            if name not in beside or not beside[name].train:
-                known = [suite.name for suite in suites[1:] if suite.train]
-                raise ConfigError(
-                    f"{name!r} is not a suite beside the target with training prompts",
-                    where=f"stages.{number}.replay",
-                    remedy=f"Known here: {', '.join(known) or 'none'}; see `beside`.",
-                )
-            seat_judges(beside[name], "train", registry, context)
-    _require_independent_judges(target, config, registry)
-    require_calibrated(suites, config, registry)
-    _require_separate_items(config, suites, context)
-
-
-def _require_rows_alone(config: LoopConfig, stage: Stage, *, where: str) -> None:
-    """A stage with `data` has one round, and no settings of sampling or judging, which it would not read."""
-    if stage.unread:
-        raise ConfigError(
-            f"{', '.join(stage.unread)} and data are given, and with data nothing is sampled or judged",
-            where=where,
-            remedy="Leave out one or the other.",
-        )
-    if stage.rounds > 1:
-        raise ConfigError(
-            f"rounds = {stage.rounds} would train on the same rows again",
-            where=where,
-            remedy="Leave out rounds; config.epochs sets the passes over them.",
-        )
-    if Path(str(stage.data)).suffix == ".parquet" and "model" not in config.model_fields_set:
-        raise ConfigError(
-            "its tokens are those of one model", where=f"{where}.data", remedy="Name it with model, or with --model."
-        )
-
-
-def _require_references(stage: Stage, suites: Sequence[Suite], *, where: str) -> None:
-    if stage.n != 1:
-        raise ConfigError(f"n = {stage.n}: a prompt has one reference", where=where, remedy="Set n = 1.")
-    for suite in suites:
-        if lacking := next((prompt.id for prompt in suite.train if prompt.reference is None), None):
-            raise ConfigError(
-                f"training prompt {lacking!r} of suite {suite.name} has no reference to demonstrate",
-                where=where,
-                remedy="Give it one, or start with another generator.",
-            )
-
-
-def require_fitting_objective(name: str, config: Mapping[str, Any], registry: Registry, *, where: str) -> None:
-    """Raises ConfigError when the objective that an updater is given is not of the family that it feeds."""
-    updater = registry.get("updater", name).spec
-    if not isinstance(updater, UpdaterSpec) or updater.family is None:
-        return
-    objective = registry.get("objective", config["objective"]).spec
-    if isinstance(objective, ObjectiveSpec) and objective.family != updater.family:
-        specs = (entry.spec for entry in registry.entries("objective"))
-        fitting = [spec.name for spec in specs if isinstance(spec, ObjectiveSpec) and spec.family == updater.family]
-        raise ConfigError(
-            f"{objective.name!r} is of family {objective.family}, and updater {updater.name!r} uses {updater.family}",
-            where=where,
-            remedy=f"Choose {', '.join(fitting)}.",
-        )
-
-
-def _require_policy(name: str, registry: Registry, *, where: str) -> None:
-    updater = registry.get("updater", name).spec
-    if isinstance(updater, UpdaterSpec) and updater.makes != "policy":
-        raise ConfigError(
-            f"updater {name} makes a {updater.makes.replace('_', ' ')}, which cannot be a round's candidate",
-            where=where,
-            remedy=f"Train it with `harness train {name}` and name it in a judge.",
-        )
-
-
-def _require_independent_judges(target: Suite, config: LoopConfig, registry: Registry) -> None:
-    """What is trained against may not be the only evidence of progress. Beside it there must be a judge whose verdicts
-    cannot be swayed, or one of another family: in the gate's evidence, or as gold where gold can end the loop.
-
-    Trained against are the suite's judges and those of updaters that sample by themselves.
-    """
-    seated = [s for stage in config.stages for s in seats(registry.config("updater", stage.updater, stage.config))]
-    rewarding = tuple(JudgeUse(seat.name, seat.config, use="train") for seat in seated)
-    target = replace(target, judges=(*target.judges, *rewarding))
-    evidence = [use for use in uses_for(target, "eval") if use.weight != 0]
-    gold = uses_for(target, "gold")
-    swayed = [use.name for use in gold if use not in independent_uses(gold, target, registry)]
-    if swayed:
-        raise ConfigError(
-            f"{', '.join(swayed)} would be gold, and judges of its family are trained against",
-            where=f"suite {target.name}",
-            remedy="Give the use to a deterministic judge, or to one of another family.",
-        )
-    watched = config.monitors.enabled and config.monitors.stop_on_over_optimization
-    witnesses = [*evidence, *gold] if watched else evidence
-    if not evidence or not independent_uses(witnesses, target, registry):
-        raise ConfigError(
-            f"the gate's evidence would come from {', '.join(use.name for use in evidence) or 'no judge'}, "
-            "which is trained against",
-            where=f"suite {target.name}",
-            remedy='Add a deterministic judge, or one of another family, with use = "eval" or "gold".',
-        )
-
-
-def _require_separate_items(config: LoopConfig, suites: Sequence[Suite], context: RunContext) -> None:
-    """No question that is evaluated on, in any suite, may be trained on, in any other or in a file."""
-    replayed = {name for stage in config.stages for name in stage.replay}
-    training = [suite for suite in suites if suite is suites[0] or suite.name in replayed]
-    asked = {prompt.question: (f"suite {suite.name}", prompt.id) for suite in training for prompt in suite.train}
-    for data in {stage.data: None for stage in config.stages if stage.data is not None}:
-        prompts = file_prompts(Path(data), context)
-        if not prompts:
-            raise ConfigError("it holds no row", where=data, remedy="Write rows to train on.")
-        asked |= {prompt.question: (data, prompt.id) for prompt in prompts}
-    for suite in suites:
-        for item in suite.items:
-            if twin := asked.get(item.question):
-                raise ConfigError(
-                    f"item {item.id!r} asks what training prompt {twin[1]!r} of {twin[0]} asks",
-                    where=f"suite {suite.name}",
-                    remedy="Take it out of one side; what is evaluated must be held out.",
-                )
 
 
 def start_generator(ref: GeneratorRef, registry: Registry, context: RunContext) -> Generator:

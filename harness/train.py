@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from harness import assets
-from harness.api import require_fitting_objective
 from harness.checkpoints import open_checkpoint
 from harness.config import DEFAULTS, LauncherConfig, merge
 from harness.durable import require_new, write_text, written_aside
@@ -26,6 +25,7 @@ from harness.specs import UpdaterSpec
 from harness.store import RunStore
 from harness.training_data import file_groups, judged_rounds
 from harness.types import BASE_POLICY, AdapterCheckpoint, ScoredGroup, Update, digest
+from harness.validation import require_fitting_objective
 
 LINEAGE = "training.json"
 READ = {

@@ -1,0 +1,169 @@
+"""What makes no sense as a loop, and is said before anything is sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.calibration import require_calibrated
+from harness.config import LoopConfig, Stage
+from harness.errors import ConfigError
+from harness.evaluation import eval_sampling
+from harness.independence import independent_uses, uses_for
+from harness.judging import seat_judges
+from harness.plugins import Registry
+from harness.protocols import JudgeUse, RunContext, Suite
+from harness.seats import seats
+from harness.specs import ObjectiveSpec, UpdaterSpec
+from harness.training_data import file_prompts
+
+
+def check_loop(config: LoopConfig, suites: Sequence[Suite], registry: Registry, context: RunContext) -> None:
+    """Raises HarnessError for everything that can be refused before hours are spent."""
+    target = suites[0]
+    names = [suite.name for suite in suites]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"a suite is named twice: {', '.join(names)}", where="beside", remedy="Name each once.")
+    if not target.train and any(stage.data is None for stage in config.stages):
+        raise ConfigError(
+            "it has no training prompts",
+            where=f"suite {target.name}",
+            remedy="Use `harness eval` on it, or give every stage its `data`.",
+        )
+    for suite in suites:
+        eval_sampling(suite, config.eval)
+        seat_judges(suite, "eval", registry, context).close()
+    if uses_for(target, "gold"):
+        seat_judges(target, "gold", registry, context).close()
+    beside = {suite.name: suite for suite in suites[1:]}
+    for number, stage in enumerate(config.stages):
+        require_fitting_objective(stage.updater, stage.config, registry, where=f"stages.{number}.config.objective")
+        _require_policy(stage.updater, registry, where=f"stages.{number}.updater")
+        if stage.data is not None:
+            _require_rows_alone(config, stage, where=f"stages.{number}")
+            continue
+        if stage.generator == "reference":
+            shown = [target, *(suite for suite in suites if suite.name in stage.replay)]
+            _require_references(stage, shown, where=f"stages.{number}")
+        seat_judges(target, "train", registry, context, weights=stage.reward_weights).close()
+        for name in stage.replay:
+            if name not in beside or not beside[name].train:
+                known = [suite.name for suite in suites[1:] if suite.train]
+                raise ConfigError(
+                    f"{name!r} is not a suite beside the target with training prompts",
+                    where=f"stages.{number}.replay",
+                    remedy=f"Known here: {', '.join(known) or 'none'}; see `beside`.",
+                )
+            seat_judges(beside[name], "train", registry, context).close()
+    _require_independent_judges(target, config, registry)
+    require_calibrated(suites, config, registry)
+    _require_separate_items(config, suites, context)
+
+
+def _require_rows_alone(config: LoopConfig, stage: Stage, *, where: str) -> None:
+    """A stage with `data` has one round, and no settings of sampling or judging, which it would not read."""
+    if stage.unread:
+        raise ConfigError(
+            f"{', '.join(stage.unread)} and data are given, and with data nothing is sampled or judged",
+            where=where,
+            remedy="Leave out one or the other.",
+        )
+    if stage.rounds > 1:
+        raise ConfigError(
+            f"rounds = {stage.rounds} would train on the same rows again",
+            where=where,
+            remedy="Leave out rounds; config.epochs sets the passes over them.",
+        )
+    if Path(str(stage.data)).suffix == ".parquet" and "model" not in config.model_fields_set:
+        raise ConfigError(
+            "its tokens are those of one model", where=f"{where}.data", remedy="Name it with model, or with --model."
+        )
+
+
+def _require_references(stage: Stage, suites: Sequence[Suite], *, where: str) -> None:
+    if stage.n != 1:
+        raise ConfigError(f"n = {stage.n}: a prompt has one reference", where=where, remedy="Set n = 1.")
+    for suite in suites:
+        if lacking := next((prompt.id for prompt in suite.train if prompt.reference is None), None):
+            raise ConfigError(
+                f"training prompt {lacking!r} of suite {suite.name} has no reference to demonstrate",
+                where=where,
+                remedy="Give it one, or start with another generator.",
+            )
+
+
+def require_fitting_objective(name: str, config: Mapping[str, Any], registry: Registry, *, where: str) -> None:
+    """Raises ConfigError when the objective that an updater is given is not of the family that it feeds."""
+    updater = registry.get("updater", name).spec
+    if not isinstance(updater, UpdaterSpec) or updater.family is None:
+        return
+    objective = registry.get("objective", config["objective"]).spec
+    if isinstance(objective, ObjectiveSpec) and objective.family != updater.family:
+        specs = (entry.spec for entry in registry.entries("objective"))
+        fitting = [spec.name for spec in specs if isinstance(spec, ObjectiveSpec) and spec.family == updater.family]
+        raise ConfigError(
+            f"{objective.name!r} is of family {objective.family}, and updater {updater.name!r} uses {updater.family}",
+            where=where,
+            remedy=f"Choose {', '.join(fitting)}.",
+        )
+
+
+def _require_policy(name: str, registry: Registry, *, where: str) -> None:
+    updater = registry.get("updater", name).spec
+    if isinstance(updater, UpdaterSpec) and updater.makes != "policy":
+        raise ConfigError(
+            f"updater {name} makes a {updater.makes.replace('_', ' ')}, which cannot be a round's candidate",
+            where=where,
+            remedy=f"Train it with `harness train {name}` and name it in a judge.",
+        )
+
+
+def _require_independent_judges(target: Suite, config: LoopConfig, registry: Registry) -> None:
+    """What is trained against may not be the only evidence of progress. Beside it there must be a judge whose verdicts
+    cannot be swayed, or one of another family: in the gate's evidence, or as gold where gold can end the loop.
+
+    Trained against are the suite's judges and those of updaters that sample by themselves.
+    """
+    seated = [s for stage in config.stages for s in seats(registry.config("updater", stage.updater, stage.config))]
+    rewarding = tuple(JudgeUse(seat.name, seat.config, use="train") for seat in seated)
+    target = replace(target, judges=(*target.judges, *rewarding))
+    evidence = [use for use in uses_for(target, "eval") if use.weight != 0]
+    gold = uses_for(target, "gold")
+    swayed = [use.name for use in gold if use not in independent_uses(gold, target, registry)]
+    if swayed:
+        raise ConfigError(
+            f"{', '.join(swayed)} would be gold, and judges of its family are trained against",
+            where=f"suite {target.name}",
+            remedy="Give the use to a deterministic judge, or to one of another family.",
+        )
+    watched = config.monitors.enabled and config.monitors.stop_on_over_optimization
+    witnesses = [*evidence, *gold] if watched else evidence
+    if not evidence or not independent_uses(witnesses, target, registry):
+        raise ConfigError(
+            f"the gate's evidence would come from {', '.join(use.name for use in evidence) or 'no judge'}, "
+            "which is trained against",
+            where=f"suite {target.name}",
+            remedy='Add a deterministic judge, or one of another family, with use = "eval" or "gold".',
+        )
+
+
+def _require_separate_items(config: LoopConfig, suites: Sequence[Suite], context: RunContext) -> None:
+    """No question that is evaluated on, in any suite, may be trained on, in any other or in a file."""
+    replayed = {name for stage in config.stages for name in stage.replay}
+    training = [suite for suite in suites if suite is suites[0] or suite.name in replayed]
+    asked = {prompt.question: (f"suite {suite.name}", prompt.id) for suite in training for prompt in suite.train}
+    for data in {stage.data: None for stage in config.stages if stage.data is not None}:
+        prompts = file_prompts(Path(data), context)
+        if not prompts:
+            raise ConfigError("it holds no row", where=data, remedy="Write rows to train on.")
+        asked |= {prompt.question: (data, prompt.id) for prompt in prompts}
+    for suite in suites:
+        for item in suite.items:
+            if twin := asked.get(item.question):
+                raise ConfigError(
+                    f"item {item.id!r} asks what training prompt {twin[1]!r} of {twin[0]} asks",
+                    where=f"suite {suite.name}",
+                    remedy="Take it out of one side; what is evaluated must be held out.",
+                )
