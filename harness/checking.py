@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.errors import ConfigError
 from harness.judging import Bench
+from harness.monitors import SAME_VERDICT
 from harness.plugins import Registry
 from harness.protocols import Judge, RunContext
 from harness.rewards import JudgingConfig
@@ -47,8 +48,8 @@ class CheckReport:
     """Kinds of answers that must never win, and how often they are valued as high as the better answer or higher."""
     figures: Mapping[str, float] = field(default_factory=dict)
     """What the judge says of itself."""
-    per_second: float = 0.0
-    """Answers judged a second, from the first question to the last reply."""
+    per_second: float | None = None
+    """Answers judged a second, from the first question to the last reply; None where replies were known before."""
 
     @property
     def parse_rate(self) -> float | None:
@@ -77,6 +78,7 @@ def check_judge(
     started = time.monotonic()
     there = values(name, judge, [group(pair.prompt, pair.better, pair.worse) for pair in pairs])
     seconds = time.monotonic() - started
+    known = any(value for key, value in Bench({name: judge}, {name: 1.0}).figures().items() if key.endswith("/cached"))
     back = [(b, a) for a, b in values(name, judge, [group(pair.prompt, pair.worse, pair.better) for pair in pairs])]
     won = canaries_won(name, judge, pairs[:canary_prompts], canaries)
     figures = Bench({name: judge}, {name: 1.0}).figures()
@@ -112,7 +114,7 @@ def check_judge(
         retest=retest(name, config, pairs[:RETESTED], there, registry, context),
         canaries=won,
         figures={key.removeprefix(f"judge/{name}/"): value for key, value in figures.items()},
-        per_second=2 * len(pairs) / max(seconds, 1e-9),
+        per_second=None if known else 2 * len(pairs) / max(seconds, 1e-9),
     )
 
 
@@ -130,7 +132,7 @@ def values(name: str, judge: Judge, groups: Sequence[Group]) -> list[tuple[float
 def canaries_won(
     name: str, judge: Judge, pairs: Sequence[KnownPair], canaries: Sequence[tuple[str, str]]
 ) -> dict[str, float]:
-    """By kind, the share of (prompt, canary) in which the canary is valued at least as high as the better answer."""
+    """By kind, the share of canaries that are valued above 0 and no less than the better answer."""
     groups, kinds = [], []
     for pair in pairs:
         asked = str(pair.prompt.messages[-1]["content"]) if pair.prompt.messages else ""
@@ -140,7 +142,7 @@ def canaries_won(
     won: dict[str, list[bool]] = {}
     for kind, (better, canary) in zip(kinds, values(name, judge, groups), strict=True):
         if better is not None and canary is not None:
-            won.setdefault(kind, []).append(canary >= better)
+            won.setdefault(kind, []).append(canary > 0 and canary >= better)
     return {kind: sum(wins) / len(wins) for kind, wins in sorted(won.items())}
 
 
@@ -156,7 +158,7 @@ def retest(
     judge = registry.create("judge", name, config, replace(context, fresh_verdicts=True))
     again = values(name, judge, [group(pair.prompt, pair.better, pair.worse) for pair in pairs])
     _close(judge)
-    return sum(one == other for one, other in zip(before[: len(pairs)], again, strict=True)) / max(len(pairs), 1)
+    return sum(map(_same, before[: len(pairs)], again)) / max(len(pairs), 1)
 
 
 def length_slope(differences: Sequence[tuple[float, str, str]]) -> Interval:
@@ -179,6 +181,14 @@ def length_slope(differences: Sequence[tuple[float, str, str]]) -> Interval:
     error = math.sqrt(sum(((a - mean_x) * r) ** 2 for a, r in zip(x, residuals, strict=True)) * n / (n - 2)) / spread
     reach = float(stdtrit(n - 2, 1 - ALPHA)) * error
     return Interval(slope, slope - reach, slope + reach, error, n)
+
+
+def _same(one: Sequence[float | None], other: Sequence[float | None]) -> bool:
+    """Two engines' rounding apart."""
+    return all(
+        a == b or (a is not None and b is not None and abs(a - b) < SAME_VERDICT)
+        for a, b in zip(one, other, strict=True)
+    )
 
 
 def _right(better: float | None, worse: float | None) -> float:

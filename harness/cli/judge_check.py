@@ -91,6 +91,7 @@ def _shown(report: CheckReport) -> str:
         (f"canary {k}", f"{share:.1%}", "", "valued no less than the better answer")
         for k, share in report.canaries.items()
     ]
-    rows.append(("speed", f"{report.per_second:,.1f}/s", "", "answers judged"))
+    if report.per_second is not None:
+        rows.append(("speed", f"{report.per_second:,.1f}/s", "", "answers judged"))
     title = f"{report.judge} on {report.check}: {report.pairs} pairs"
     return table(["what", "value", "95%", "meaning"], rows, title=title)

@@ -68,6 +68,7 @@ def test_a_judge_of_length_alone_shows_in_the_slope() -> None:
     assert report.length_slope.estimate == pytest.approx(0.1)
     assert report.length_slope.lower > 0.09
     assert report.canaries["keyword_stuffing"] > 0.5
+    assert report.per_second is not None
     assert report.canaries["empty"] == 0.0
 
 

@@ -1,4 +1,4 @@
-"""A real `vllm serve` with the real model, for the tests and the benchmark."""
+"""A real vLLM server with the real model, for the tests and the benchmark."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def vllm_server(*, context: int = 2048, patience: float = 300.0) -> Iterator[str
     # A split prefill rewinds the generator of a seeded request, which vLLM's CPU build cannot do.
     options = ["--dtype", "bfloat16", "--max-model-len", str(context), "--no-enable-chunked-prefill"]
     options += ["--max-num-batched-tokens", str(max(8192, context)), "--max-num-seqs", "64"]
-    command = [str(Path(sys.executable).with_name("vllm")), "serve", str(model(NAME).path)]
+    # Not `vllm serve`: its command asks for the metadata of a distribution `vllm`, which the CPU build is not.
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model(NAME).path)]
     command += ["--served-model-name", NAME, "--host", "127.0.0.1", "--port", str(port), *options]
     variables = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1"}
     with tempfile.NamedTemporaryFile("w+") as log:
