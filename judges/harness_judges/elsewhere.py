@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from harness.elsewhere import Verdict, completion_id, read_verdicts, verdict_folder
+from harness.protocols import RunContext
 from harness.types import Completion, Group, Prompt, Score
 from harness_judges.pointwise import PointwiseJudge, ScoreCompletion
 from harness_judges.settings import ElsewhereConfig
@@ -18,9 +18,9 @@ class ElsewhereJudge:
     when it is resumed. The verdicts are read when there is something to judge, not when the judge is made.
     """
 
-    def __init__(self, config: ElsewhereConfig, run: Path | None) -> None:
-        self.place = config.verdicts or (None if run is None else verdict_folder(run))
-        self.run = run
+    def __init__(self, config: ElsewhereConfig, context: RunContext) -> None:
+        self.run = context.run
+        self.place = config.verdicts or (None if self.run is None else verdict_folder(self.run))
 
     def score(self, groups: Sequence[Group]) -> list[tuple[Score, ...]]:
         by_completion: dict[str, list[Verdict]] = {}
