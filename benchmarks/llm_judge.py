@@ -47,9 +47,9 @@ def through_the_judge(config: LlmConfig, groups: list[Any]) -> float:
 
 def directly(url: str, config: LlmConfig, groups: list[Any]) -> float:
     judge = LlmJudge(config, RunContext())
-    bodies = [
-        judge.asker.provider._body(q) for g in groups for c in g.completions for q in judge.questions(g.prompt, c)
-    ]  # type: ignore[attr-defined]
+    asked = [question for g in groups for c in g.completions for question in judge.questions(g.prompt, c)]
+    assert isinstance(judge.asker.provider, ServerProvider)
+    bodies = list(map(judge.asker.provider.body, asked))
     judge.close()
 
     async def send_all() -> None:

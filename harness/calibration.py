@@ -69,10 +69,10 @@ def require_calibrated(suites: Sequence[Suite], config: LoopConfig, registry: Re
                     remedy="Audit it: harness audit RUN --suite NAME, and name the summary in gate.calibrations.",
                 )
             best = max(fitting, key=lambda one: one.n)
-            if best.kappa is not None and best.kappa < least:
+            if best.lower is not None and best.lower < least:
                 raise ConfigError(
-                    f"it agrees with people by a kappa of {best.kappa:.2f} ({best.source}, {best.n} pairs), less than "
-                    f"gate.min_kappa = {least:g}",
+                    f"its kappa with people is {best.kappa:.2f}, at least {best.lower:.2f} ({best.source}, {best.n} "
+                    f"pairs), and gate.min_kappa = {least:g} is not shown",
                     where=where,
-                    remedy="Take another judge for evidence, or one with use = 'train'.",
+                    remedy="Audit more pairs, or take another judge for evidence.",
                 )

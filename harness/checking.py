@@ -38,11 +38,11 @@ class CheckReport:
     ties: float
     order_flips: float
     """Pairs whose better answer is another one when they are shown the other way round."""
-    length_slope: Interval
+    length_slope: Interval | None
     """What twice the length adds to a value, with the quality of the answers held fixed."""
     longer_is_better: float
     """How often the better answer is the longer one: what a judge of length alone would score."""
-    retest: float
+    retest: float | None
     """Pairs, of some that were judged anew without a cache, in which both values came out the same."""
     canaries: Mapping[str, float] = field(default_factory=dict)
     """Kinds of answers that must never win, and how often they are valued as high as the better answer or higher."""
@@ -80,14 +80,17 @@ def check_judge(
     seconds = time.monotonic() - started
     known = any(value for key, value in Bench({name: judge}, {name: 1.0}).figures().items() if key.endswith("/cached"))
     back = [(b, a) for a, b in values(name, judge, [group(pair.prompt, pair.worse, pair.better) for pair in pairs])]
-    won = canaries_won(name, judge, pairs[:canary_prompts], canaries)
     figures = Bench({name: judge}, {name: 1.0}).figures()
+    won = canaries_won(name, judge, pairs[:canary_prompts], canaries)
     _close(judge)
 
     scored = [(p, a, b) for p, (a, b) in zip(pairs, there, strict=True) if a is not None and b is not None]
     if not scored:
+        first = registry.create("judge", name, config, context).score([group(pairs[0].prompt, pairs[0].better)])[0][0]
         raise ConfigError(
-            f"it scores none of {len(pairs)} pairs", where=f"judge {name}", remedy="Give it settings that fit them."
+            f"it scores none of {len(pairs)} pairs of {check} ({first.explanation or first.status})",
+            where=f"judge {name}",
+            remedy="Give it settings that fit them: llm_pairwise has answers to compare with against=siblings.",
         )
     right = [(pair, _right(a, b)) for pair, a, b in scored]
     kinds = sorted({pair.kind for pair in pairs})
@@ -153,19 +156,20 @@ def retest(
     before: Sequence[tuple[float | None, float | None]],
     registry: Registry,
     context: RunContext,
-) -> float:
-    """Share of these pairs with equal values from a second judge, which asks anew."""
+) -> float | None:
+    """Share of these pairs with equal values from a second judge, which asks anew; of those scored both times."""
     judge = registry.create("judge", name, config, replace(context, fresh_verdicts=True))
     again = values(name, judge, [group(pair.prompt, pair.better, pair.worse) for pair in pairs])
     _close(judge)
-    return sum(map(_same, before[: len(pairs)], again)) / max(len(pairs), 1)
+    both = [(a, b) for a, b in zip(before[: len(pairs)], again, strict=True) if None not in (*a, *b)]
+    return sum(_same(a, b) for a, b in both) / len(both) if both else None
 
 
-def length_slope(differences: Sequence[tuple[float, str, str]]) -> Interval:
+def length_slope(differences: Sequence[tuple[float, str, str]]) -> Interval | None:
     """b of value(better) - value(worse) = a + b log2(length of better / length of worse), by least squares, with
     heteroscedasticity-consistent bounds (White 1980). Lengths are in characters, at least one.
 
-    Not defined (0, from -inf to inf) where all ratios are equal.
+    None where all ratios are equal, or there are fewer than three.
     """
     from scipy.special import stdtrit
 
@@ -175,7 +179,7 @@ def length_slope(differences: Sequence[tuple[float, str, str]]) -> Interval:
     mean_x, mean_y = sum(x) / n, sum(y) / n
     spread = sum((value - mean_x) ** 2 for value in x)
     if n < 3 or spread == 0:
-        return Interval(0.0, -math.inf, math.inf, math.inf, n)
+        return None
     slope = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / spread
     residuals = [b - mean_y - slope * (a - mean_x) for a, b in zip(x, y, strict=True)]
     error = math.sqrt(sum(((a - mean_x) * r) ** 2 for a, r in zip(x, residuals, strict=True)) * n / (n - 2)) / spread

@@ -168,12 +168,13 @@ def run_of(file: Path, runs: Path) -> Path:
     first = next(read_jsonl(file), None)
     if first is None:
         raise ConfigError("it holds no row", where=str(file), remedy="Write a verdict a line.")
-    where, row = first
-    found = [path.parent for path in sorted(runs.glob("*/run.json")) if row.get("id") in _ids(path.parent)]
+    where, values = first
+    row = validate(_Row, values, where=where)
+    found = [path.parent for path in sorted(runs.glob("*/run.json")) if row.id in _ids(path.parent)]
     if len(found) != 1:
         several = f"several runs: {', '.join(str(folder) for folder in found)}"
         raise ConfigError(
-            f"id {row.get('id')!r} is that of a completion of {several if found else f'no run in {runs}'}",
+            f"id {row.id!r} is that of a completion of {several if found else f'no run in {runs}'}",
             where=where,
             remedy="Name the run with --run.",
         )
@@ -194,10 +195,14 @@ def _ids(run: Path) -> set[str]:
 def read_verdicts(path: Path) -> list[Verdict]:
     """The verdicts of a file, or of a folder's .jsonl files; none where nothing is. Raises HarnessError if damaged."""
     files: Sequence[Path] = sorted(path.glob("*.jsonl")) if path.is_dir() else [path] if path.exists() else []
-    verdicts = []
+    verdicts: dict[tuple[str, str], Verdict] = {}
     for where, row in (found for file in files for found in read_jsonl(file)):
         stored = validate(_Row, row, where=where)
         if stored.judge is None:
             raise HarnessError("it does not say who judged", where=where, remedy="Write it with harness judge import.")
-        verdicts.append(Verdict(stored.id, stored.value, stored.judge, stored.explanation or ""))
-    return verdicts
+        verdict = Verdict(stored.id, stored.value, stored.judge, stored.explanation or "")
+        if verdicts.setdefault((stored.id, stored.judge), verdict).value != verdict.value:
+            raise HarnessError(
+                f"{stored.judge} says two things of {stored.id}", where=where, remedy="Leave out one of the two."
+            )
+    return list(verdicts.values())

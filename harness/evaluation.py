@@ -12,6 +12,7 @@ from harness.independence import uses_for
 from harness.judging import judges_fingerprint, seat_judges, verdict_figures
 from harness.plugins import Registry
 from harness.protocols import Generator, RunContext, Suite
+from harness.rewards import JudgingConfig
 from harness.sampler import draw_groups
 from harness.types import EvalReport, ItemResult, Sampling, Score, ScoredGroup, SuiteReport, digest
 
@@ -36,7 +37,8 @@ def evaluate_suites(
     for suite in suites:
         items = suite.items[: config.limit]
         sampling = eval_sampling(suite, config)
-        bench = seat_judges(suite, "eval", registry, context)
+        # What is missing is refused below, item by item, whatever its share of the verdicts.
+        bench = seat_judges(suite, "eval", registry, context, limits=JudgingConfig(max_failed=1.0, min_scored=0.0))
         groups = draw_groups(generator, items, n=config.epochs, sampling=sampling, seed=context.seed)
         scored = bench.score(groups)
         _require_scored(suite, scored)
@@ -62,10 +64,12 @@ def _require_scored(suite: Suite, groups: Sequence[ScoredGroup]) -> None:
     """An evaluation with holes is not kept: once stored, no comparison with it could be valid."""
     whole = sum(all(reward is not None for reward in group.rewards) for group in groups)
     if whole < MIN_SCORED * len(groups):
+        reasons = [score for group in groups for scores in group.scores for score in scores if score.value is None]
+        first = f"; the first that is not: judge {reasons[0].judge}, {reasons[0].explanation}" if reasons else ""
         raise JudgeFailure(
-            f"only {whole} of {len(groups)} items are scored, and {MIN_SCORED:.0%} are needed",
+            f"only {whole} of {len(groups)} items are scored, and {MIN_SCORED:.0%} are needed{first}",
             where=f"suite {suite.name}",
-            remedy="Mend its judges (or its items, if a judge abstains on them) and resume; nothing was stored.",
+            remedy="Mend its judges (or its items, if a judge abstains on them) and resume; replies are kept.",
         )
 
 

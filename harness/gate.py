@@ -41,7 +41,7 @@ class GateConfig(Config):
         default=None,
         ge=-1,
         le=1,
-        description="agreement with people that judges of the evaluation, but for rules, must have",
+        description="Cohen's kappa with people that judges of the evaluation, but for rules, must be shown to have",
     )
     calibrations: tuple[Path, ...] = Field(
         default=(), description="summaries of audits (RUN/audits/NAME.summary.json) that show it"

@@ -32,8 +32,10 @@ def run_identity(config: LoopConfig, suites: Sequence[Suite], model: ModelRef, r
         named |= {("judge", name) for name in named_judges("judge", use.name, use.config, registry)}
     stages = [_relocatable(stage) for stage in config.stages]
     rounds = [(index, config.stage_of(index).data) for index in range(1, config.rounds + 1)]
+    settings = config.model_copy(update={"stages": stages}).model_dump(mode="json")
+    del settings["judging"]["max_failed"]  # a limit that was reached may be raised to go on
     return {
-        "config": config.model_copy(update={"stages": stages}).model_dump(mode="json"),
+        "config": settings,
         "contents": _contents(config, registry),
         "data": {f"round {index}": file_digest(Path(data)) for index, data in rounds if data is not None},
         "model": model.fingerprint,

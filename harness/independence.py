@@ -15,14 +15,6 @@ def uses_for(suite: Suite, purpose: str) -> list[JudgeUse]:
     return [use for use in suite.judges if use.use == purpose or (use.use == "both" and purpose != "gold")]
 
 
-def families(use: JudgeUse, registry: Registry) -> set[str]:
-    """What the judge's verdicts come from: its own family or, of a judge whose settings have seats, those of the judges
-    that take them."""
-    if members := _members(use, registry):
-        return set().union(*(families(member, registry) for member in members))
-    return {registry.judge_family(use.name, use.config)}
-
-
 def is_deterministic(use: JudgeUse, registry: Registry) -> bool:
     """Whether its verdicts never change: its spec says so, and it is so of every judge that its settings seat."""
     spec = registry.get("judge", use.name).spec
@@ -30,18 +22,29 @@ def is_deterministic(use: JudgeUse, registry: Registry) -> bool:
     return own and all(is_deterministic(member, registry) for member in _members(use, registry))
 
 
-def independent_uses(uses: Sequence[JudgeUse], suite: Suite, registry: Registry) -> list[JudgeUse]:
-    """Those of `uses` that cannot be swayed by training on the suite: deterministic ones, and those that share no
-    family with any judge that is trained against."""
-    trained = set().union(*(families(use, registry) for use in uses_for(suite, "train")))
-    return [use for use in uses if is_deterministic(use, registry) or not families(use, registry) & trained]
+def independent_uses(uses: Sequence[JudgeUse], trained: Sequence[JudgeUse], registry: Registry) -> list[JudgeUse]:
+    """Those of `uses` that training against `trained` cannot sway: deterministic ones, and those that share no family
+    with any of these."""
+    swayed = set().union(*(registry.judge_families(use.name, use.config) for use in trained))
+    return [
+        use
+        for use in uses
+        if is_deterministic(use, registry) or not registry.judge_families(use.name, use.config) & swayed
+    ]
+
+
+def waits(use: JudgeUse, registry: Registry) -> bool:
+    """Whether its verdicts come in while the run waits, or those of a judge that its settings seat."""
+    spec = registry.get("judge", use.name).spec
+    own = isinstance(spec, JudgeSpec) and spec.waits
+    return own or any(waits(member, registry) for member in _members(use, registry))
 
 
 def gold_uses(suite: Suite, registry: Registry) -> list[JudgeUse]:
     """What the training judges are held against: the judges with use = "gold", else the independent ones among those
     that evaluate."""
     evaluating = [use for use in uses_for(suite, "eval") if use.weight != 0]
-    return uses_for(suite, "gold") or independent_uses(evaluating, suite, registry)
+    return uses_for(suite, "gold") or independent_uses(evaluating, uses_for(suite, "train"), registry)
 
 
 def is_trained_on_gold_alone(suite: Suite, registry: Registry) -> bool:

@@ -28,6 +28,8 @@ class Bench:
         """Every judge on every completion, and the reward from them. Raises JudgeFailure when too many fail: what is
         left would no longer be a fair sample."""
         columns = {name: checked_scores(name, judge, groups) for name, judge in self.judges.items()}
+        for name, column in columns.items():
+            _refuse_if_failing(name, [score for scores in column for score in scores], self.limits.max_failed)
         compared = [_compared(name, self.judges[name], groups) for name in self.comparing]
         scored = []
         for index, group in enumerate(groups):
@@ -37,8 +39,6 @@ class Bench:
             )
             preferences = tuple(preference for column in compared for preference in column[index])
             scored.append(ScoredGroup(group, by_completion, rewards, preferences))
-        for name, column in columns.items():
-            _refuse_if_failing(name, [score for scores in column for score in scores], self.limits.max_failed)
         return scored
 
     def figures(self) -> dict[str, float]:

@@ -134,7 +134,8 @@ class Loop:
             for suite, count, _ in sources:
                 bench = self.bench(suite, stage)
                 scored += bench.score(list(islice(groups, count)))
-                figures |= bench.figures()
+                beside = "" if suite is self.suites[0] else f"{suite.name}/"
+                figures |= {f"{beside}{name}": value for name, value in bench.figures().items()}
                 bench.close()
             write_groups(path, scored)
             self.registry.notify("harness_groups_scored", run=self.store.folder.name, index=index, groups=scored)

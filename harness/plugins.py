@@ -156,11 +156,16 @@ class Registry:
         assert isinstance(spec, ObjectiveSpec)
         return spec.family
 
-    def judge_family(self, name: str, config: Mapping[str, Any]) -> str:
-        """What this judge's verdicts come from: its spec's `family`, or its name."""
+    def judge_families(self, name: str, config: Mapping[str, Any]) -> set[str]:
+        """What the judge's verdicts come from: its own family or, of a judge whose settings have seats, those of the
+        judges that take them."""
+        from harness.seats import seats  # it stands on this module
+
+        settings = self.config("judge", name, config)
+        seated = [{s.family} if s.family else self.judge_families(s.name, s.config) for s in seats(settings)]
         spec = self.get("judge", name).spec
-        assert isinstance(spec, JudgeSpec)
-        return (spec.family(self.config("judge", name, config)) if spec.family is not None else None) or name
+        own = spec.family(settings) if isinstance(spec, JudgeSpec) and spec.family is not None else None
+        return set().union(*seated) or {own or name}
 
     def get(self, kind: str, name: str) -> Entry:
         """The component of that name. Raises PluginError if it is unknown or claimed twice."""

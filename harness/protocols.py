@@ -68,8 +68,8 @@ class Components(Protocol):
         """The kind of data that this objective reads."""
         ...
 
-    def judge_family(self, name: str, config: Mapping[str, Any]) -> str:
-        """What this judge's verdicts come from: judges of one family err alike."""
+    def judge_families(self, name: str, config: Mapping[str, Any]) -> set[str]:
+        """What this judge's verdicts come from."""
         ...
 
 

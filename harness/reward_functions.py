@@ -50,7 +50,11 @@ class _FunctionJudge:
             "target": [json.loads(prompt.target) if prompt.target else None for prompt, _ in rows],
             "reference": [prompt.reference for prompt, _ in rows],
         }
-        for key in set.intersection(*(set(prompt.metadata) for prompt, _ in rows)) - set(columns):
+        for key in set.intersection(*(set(prompt.metadata) for prompt, _ in rows)) - {
+            *columns,
+            "prompts",
+            "completions",
+        }:
             columns[key] = [prompt.metadata[key] for prompt, _ in rows]
         values = self._values(
             prompts=[[dict(message) for message in prompt.messages] for prompt, _ in rows],

@@ -51,7 +51,7 @@ def judge_identity(name: str, config: Mapping[str, Any], registry: Registry, *, 
     the files that its settings name, and the same of every judge that they name."""
     entry = registry.get("judge", name)
     settings = registry.config("judge", name, config)
-    identity = [name, settings.model_dump(mode="json"), weight, str(entry.origin)]
+    identity = [name, settings.identity(), weight, str(entry.origin)]
     if entry.spec.content is not None:
         identity.append(entry.spec.content(settings))
     if seated := seat_identities(settings, registry):

@@ -22,6 +22,10 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
+    def identity(self) -> dict[str, Any]:
+        """The settings that outcomes depend on, as JSON: all of them, unless a component knows better."""
+        return self.model_dump(mode="json")
+
 
 class NoConfig(Config):
     """For components without settings."""
@@ -32,6 +36,8 @@ class JudgeSeat(Config):
 
     name: str
     config: dict[str, Any] = Field(default_factory=dict)
+    family: str = ""
+    """What its verdicts come from. Default: what the judge says of itself (the model that it asks), or its name."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,8 @@ class JudgeSpec(ComponentSpec[Judge]):
     family: Callable[[Any], str | None] | None = None
     """From its settings, what its verdicts come from, such as the model that it asks: judges of one family err alike,
     whatever they are called. None: its name."""
+    waits: bool = False
+    """Its verdicts come in from outside while the run waits, so it can judge training samples only, which are kept."""
 
 
 Family = Literal["sft", "preference", "unpaired", "group", "reward"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from harness.calibration import require_calibrated
 from harness.config import LoopConfig, Stage
 from harness.errors import ConfigError
 from harness.evaluation import eval_sampling
-from harness.independence import independent_uses, uses_for
+from harness.independence import independent_uses, uses_for, waits
 from harness.judging import seat_judges
 from harness.plugins import Registry
 from harness.protocols import JudgeUse, RunContext, Suite
@@ -57,7 +56,8 @@ def check_loop(config: LoopConfig, suites: Sequence[Suite], registry: Registry, 
                     remedy=f"Known here: {', '.join(known) or 'none'}; see `beside`.",
                 )
             seat_judges(beside[name], "train", registry, context).close()
-    _require_independent_judges(target, config, registry)
+    _require_answers_now(suites, registry)
+    _require_independent_judges(suites, config, registry)
     require_calibrated(suites, config, registry)
     _require_separate_items(config, suites, context)
 
@@ -120,18 +120,21 @@ def _require_policy(name: str, registry: Registry, *, where: str) -> None:
         )
 
 
-def _require_independent_judges(target: Suite, config: LoopConfig, registry: Registry) -> None:
-    """What is trained against may not be the only evidence of progress. Beside it there must be a judge whose verdicts
-    cannot be swayed, or one of another family: in the gate's evidence, or as gold where gold can end the loop.
+def _require_independent_judges(suites: Sequence[Suite], config: LoopConfig, registry: Registry) -> None:
+    """What is trained against may not be the only evidence. Beside it there must be a judge whose verdicts cannot be
+    swayed, or one of another family: in the gate's evidence on each suite or, for the target, as gold where gold can
+    end the loop.
 
-    Trained against are the suite's judges and those of updaters that sample by themselves.
+    Trained against are the target's judges, those of suites that are replayed, and those of updaters that sample by
+    themselves.
     """
+    target = suites[0]
+    replayed = {name for stage in config.stages for name in stage.replay}
     seated = [s for stage in config.stages for s in seats(registry.config("updater", stage.updater, stage.config))]
-    rewarding = tuple(JudgeUse(seat.name, seat.config, use="train") for seat in seated)
-    target = replace(target, judges=(*target.judges, *rewarding))
-    evidence = [use for use in uses_for(target, "eval") if use.weight != 0]
+    trained = [JudgeUse(seat.name, seat.config, use="train") for seat in seated]
+    trained += [u for s in suites if s is target or s.name in replayed for u in uses_for(s, "train")]
     gold = uses_for(target, "gold")
-    swayed = [use.name for use in gold if use not in independent_uses(gold, target, registry)]
+    swayed = [use.name for use in gold if use not in independent_uses(gold, trained, registry)]
     if swayed:
         raise ConfigError(
             f"{', '.join(swayed)} would be gold, and judges of its family are trained against",
@@ -139,14 +142,28 @@ def _require_independent_judges(target: Suite, config: LoopConfig, registry: Reg
             remedy="Give the use to a deterministic judge, or to one of another family.",
         )
     watched = config.monitors.enabled and config.monitors.stop_on_over_optimization
-    witnesses = [*evidence, *gold] if watched else evidence
-    if not evidence or not independent_uses(witnesses, target, registry):
-        raise ConfigError(
-            f"the gate's evidence would come from {', '.join(use.name for use in evidence) or 'no judge'}, "
-            "which is trained against",
-            where=f"suite {target.name}",
-            remedy='Add a deterministic judge, or one of another family, with use = "eval" or "gold".',
-        )
+    for suite in (suite for suite in suites if suite.role != "monitor"):
+        evidence = [use for use in uses_for(suite, "eval") if use.weight != 0]
+        witnesses = [*evidence, *gold] if watched and suite is target else evidence
+        if not evidence or not independent_uses(witnesses, trained, registry):
+            raise ConfigError(
+                f"the gate's evidence would come from {', '.join(use.name for use in evidence) or 'no judge'}, "
+                "which is trained against",
+                where=f"suite {suite.name}",
+                remedy='Add a deterministic judge, or one of another family, with use = "eval" or "gold".',
+            )
+
+
+def _require_answers_now(suites: Sequence[Suite], registry: Registry) -> None:
+    """Only training samples are kept before they are judged, so only they can wait for their verdicts."""
+    for suite in suites:
+        for use in suite.judges:
+            if use.use != "train" and waits(use, registry):
+                raise ConfigError(
+                    f"judge {use.name} would have to evaluate, and what is evaluated cannot wait for verdicts",
+                    where=f"suite {suite.name}",
+                    remedy='Give it use = "train".',
+                )
 
 
 def _require_separate_items(config: LoopConfig, suites: Sequence[Suite], context: RunContext) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from harness import chat
 from harness.canaries import canary_pairs
 from harness.config import LoopConfig, Stage
-from harness.independence import gold_uses, is_deterministic, is_trained_on_gold_alone, uses_for
+from harness.independence import gold_uses, is_deterministic, is_trained_on_gold_alone, uses_for, waits
 from harness.judging import Bench, seat_judges, verdict_figures
 from harness.monitors import (
     CanaryFigures,
@@ -69,8 +69,10 @@ class Watch:
         return self.store.step(index, "monitors", "monitors", make=make, read=read_watched)
 
     def _judges_differ(self, stage: Stage) -> bool:
-        """Whether a round of this stage trains against anything but what it is held against."""
-        return stage.data is None and not is_trained_on_gold_alone(self.suite, self.registry)
+        """Whether a round of this stage trains against anything but what it is held against, and can ask it now."""
+        if stage.data is not None or any(waits(use, self.registry) for use in uses_for(self.suite, "train")):
+            return False
+        return not is_trained_on_gold_alone(self.suite, self.registry)
 
     # ------------------------------------------------------------ judged by the training judges
 

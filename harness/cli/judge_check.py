@@ -12,7 +12,7 @@ import rich_click as click
 
 from harness.cli.app import App, pass_app
 from harness.cli.tables import table
-from harness.errors import EXIT_OK
+from harness.errors import EXIT_OK, ConfigError
 
 if TYPE_CHECKING:
     from harness.checking import CheckReport
@@ -48,6 +48,8 @@ def check_command(
     from harness.durable import write_text
     from harness.protocols import RunContext
 
+    if out is not None and not out.absolute().parent.is_dir():
+        raise ConfigError("its folder does not exist", where=str(out), remedy="Make it, or name another file.")
     context = RunContext(progress=app.view, components=app.registry)
     settings = apply_sets({}, sets)
     pairs = {
@@ -70,7 +72,7 @@ def check_command(
 
 
 def _shown(report: CheckReport) -> str:
-    a, s = report.accuracy, report.length_slope
+    a = report.accuracy
     rows = [("accuracy", f"{a.estimate:.1%}", f"{a.lower:.1%} to {a.upper:.1%}", "a coin has 50%")]
     rows += [(f"  {kind}", f"{share:.1%}", "", f"{n} pairs") for kind, (n, share) in report.by_kind.items()]
     rows += [
@@ -81,12 +83,15 @@ def _shown(report: CheckReport) -> str:
     if "flip_rate" in report.figures:
         rows.append(("position flips", f"{report.figures['flip_rate']:.1%}", "", "its two orders disagree"))
     rows += [
-        ("length slope", f"{s.estimate:+.3f}", f"{s.lower:+.3f} to {s.upper:+.3f}", "value of twice the length"),
         ("length alone", f"{report.longer_is_better:.1%}", "", "how often the longer answer is the better one"),
     ]
+    if (s := report.length_slope) is not None:
+        bounds = f"{s.lower:+.3f} to {s.upper:+.3f}"
+        rows.append(("length slope", f"{s.estimate:+.3f}", bounds, "value of twice the length"))
     if report.parse_rate is not None:
         rows.append(("parse rate", f"{report.parse_rate:.1%}", "", "replies that could be read"))
-    rows.append(("test-retest", f"{report.retest:.1%}", "", "pairs with equal values when judged anew"))
+    if report.retest is not None:
+        rows.append(("test-retest", f"{report.retest:.1%}", "", "pairs with equal values when judged anew"))
     rows += [
         (f"canary {k}", f"{share:.1%}", "", "valued no less than the better answer")
         for k, share in report.canaries.items()

@@ -96,11 +96,13 @@ class PanelJudge:
 def _require_different_families(config: PanelConfig, context: RunContext) -> None:
     if (components := context.components) is None:
         return  # and no member can be made
-    families = [seat.family or components.judge_family(seat.name, seat.config) for seat in config.members]
-    family, count = Counter(families).most_common(1)[0]
-    if count > 1:
+    families = [
+        {seat.family} if seat.family else components.judge_families(seat.name, seat.config) for seat in config.members
+    ]
+    shared = [(a & b) for a, b in combinations(families, 2) if a & b]
+    if shared:
         raise ConfigError(
-            f"{count} members are of family {family!r}, and would share its errors",
+            f"two members are of family {min(shared[0])!r}, and would share its errors",
             where="judge panel",
             remedy="Name others, say each member's family, or set same_family = true.",
         )

@@ -192,6 +192,7 @@ def harness_register_judges() -> Iterable[JudgeSpec]:
             "What did those say who judged it elsewhere?",
             _lazy("elsewhere", "ElsewhereJudge"),
             ElsewhereConfig,
+            waits=True,
         ),
     ]
 

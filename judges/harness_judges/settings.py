@@ -158,8 +158,6 @@ class PanelMember(JudgeSeat):
     """A judge of a panel."""
 
     weight: PositiveFloat = 1.0
-    family: str = ""
-    """What its verdicts come from. Default: what the judge says of itself (the model that it asks), or its name."""
 
 
 class PanelConfig(Config):

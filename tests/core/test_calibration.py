@@ -35,7 +35,7 @@ def registry() -> Registry:
     return found
 
 
-def config(*paths: Path, least: float | None = 0.4) -> LoopConfig:
+def config(*paths: Path, least: float | None = 0.25) -> LoopConfig:
     return LoopConfig(suite="s", stages=[Stage(updater="sft")], gate=GateConfig(min_kappa=least, calibrations=paths))
 
 
@@ -57,7 +57,7 @@ def test_a_judge_is_evidence_when_it_agrees_with_people(registry: Registry, tmp_
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"kappa": 0.2}, r"by a kappa of 0\.20 \(audit-1, 40 pairs\), less than gate\.min_kappa = 0\.4"),
+        ({"lower": 0.2}, r"is 0\.60, at least 0\.20 \(audit-1, 40 pairs\), and gate\.min_kappa = 0\.25 is not shown"),
         ({"kappa": None}, "was audited under other settings"),
         ({"fingerprint": "other"}, "was audited under other settings or on other items"),
         ({"judge": "another"}, "was never audited"),
@@ -70,7 +70,7 @@ def test_one_that_does_not_is_refused(changes: dict[str, Any], says: str, regist
 
 def test_the_larger_audit_counts(registry: Registry, tmp_path: Path) -> None:
     small = audited(tmp_path / "small.json", registry, n=10)
-    large = audited(tmp_path / "large.json", registry, n=100, kappa=0.1)
+    large = audited(tmp_path / "large.json", registry, n=100, lower=0.1)
     with pytest.raises(ConfigError, match="100 pairs"):
         require_calibrated([SUITE], config(small, large), registry)
 

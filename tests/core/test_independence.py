@@ -11,7 +11,7 @@ import pytest
 from harness.api import plan_loop
 from harness.errors import ConfigError
 from harness.hookspecs import hookimpl
-from harness.independence import families, gold_uses, independent_uses, is_deterministic, is_trained_on_gold_alone
+from harness.independence import gold_uses, independent_uses, is_deterministic, is_trained_on_gold_alone, uses_for
 from harness.plugins import Origin, Registry, load_registry
 from harness.protocols import JudgeUse, RunContext, Suite
 from harness.specs import Config, JudgeSeat, JudgeSpec
@@ -54,6 +54,10 @@ def registry() -> Registry:
     return made
 
 
+def families(judge: JudgeUse, registry: Registry) -> set[str]:
+    return registry.judge_families(judge.name, judge.config)
+
+
 def use(name: str, use: str = "both", weight: float = 1.0, **config: Any) -> JudgeUse:
     return JudgeUse(name, config, weight, use)
 
@@ -93,7 +97,9 @@ def test_a_panel_is_deterministic_when_all_of_it_is(registry: Registry) -> None:
 def test_independent_is_deterministic_or_of_another_family(
     registry: Registry, train: JudgeUse, evidence: JudgeUse, independent: bool
 ) -> None:
-    assert independent_uses([evidence], suite(train, evidence), registry) == ([evidence] if independent else [])
+    assert independent_uses([evidence], uses_for(suite(train, evidence), "train"), registry) == (
+        [evidence] if independent else []
+    )
 
 
 def test_gold_is_what_is_named_so_or_else_what_evaluates_independently(registry: Registry) -> None:

@@ -11,7 +11,7 @@ from tiny import build_tiny_model, write_suite
 from harness import plan_loop
 from harness.errors import ConfigError
 from harness.hookspecs import hookimpl
-from harness.independence import families, is_deterministic
+from harness.independence import is_deterministic
 from harness.judging import judges_fingerprint
 from harness.plugins import Origin, Registry, load_registry
 from harness.protocols import JudgeUse, RunContext
@@ -110,7 +110,7 @@ def test_a_judge_is_as_deterministic_and_of_the_families_of_those_it_seats(regis
     ):
         use = JudgeUse(seat["name"], seat["config"])
         assert is_deterministic(use, registry) == rule
-        assert families(use, registry) == found
+        assert registry.judge_families(use.name, use.config) == found
 
 
 def test_a_seat_needs_a_registry() -> None:

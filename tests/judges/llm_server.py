@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Body = Mapping[str, Any]
-Script = Callable[[Body], str | Mapping[str, float]]
+Script = Callable[[Body], str | Mapping[str, Any]]
 """A request's body -> the text of the reply, or the log-probabilities of its first token."""
 
 FAULTS = ("ok", "429", "500", "hangs", "breaks off", "cut off", "prose", "wrong json", "no completion")
@@ -35,6 +35,7 @@ class Server:
     served: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
     hang: float = 5.0
+    whole: bool = False
     at_once: int = 0
     most_at_once: int = 0
 
@@ -49,8 +50,15 @@ class Server:
 
 @contextmanager
 def serve(
-    script: Script, *, faults: Mapping[str, float] | None = None, seed: int = 0, hang: float = 5.0
+    script: Script,
+    *,
+    faults: Mapping[str, float] | None = None,
+    seed: int = 0,
+    hang: float = 5.0,
+    whole: bool = False,
 ) -> Iterator[Server]:
+    """`whole`: the script gives the body that is sent back, and not what it says."""
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -73,7 +81,9 @@ def serve(
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     http.daemon_threads = True
-    server = Server(f"http://127.0.0.1:{http.server_port}/v1", script, faults or {"ok": 1.0}, seed, hang=hang)
+    server = Server(
+        f"http://127.0.0.1:{http.server_port}/v1", script, faults or {"ok": 1.0}, seed, hang=hang, whole=whole
+    )
     thread = threading.Thread(target=http.serve_forever, daemon=True)
     thread.start()
     try:
@@ -100,7 +110,8 @@ def answer(handler: BaseHTTPRequestHandler, server: Server, body: Body) -> None:
         send(handler, 200, {"hello": "there"})
     else:
         text = {"prose": "I would say it is rather good.", "wrong json": '{"verdict": 10}'}.get(fault)
-        completion = completed(server.script(body) if text is None else text, body)
+        said: Any = server.script(body) if text is None else text
+        completion = said if server.whole else completed(said, body)
         if fault == "cut off":
             completion["choices"][0]["finish_reason"] = "length"
         with server.lock:

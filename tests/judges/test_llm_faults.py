@@ -14,19 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llm_server import FAULTS, READ, WRITTEN, Body, question, serve
+from llm_server import FAULTS, READ, WRITTEN, Body, completed, question, serve
 
 from harness.errors import ConfigError, JudgeFailure
 from harness.judging import Bench
 from harness.protocols import RunContext
+from harness.records import write_groups
+from harness.rewards import JudgingConfig
 from harness.types import Completion, Group, Prompt, Sampling
+from harness_judges.llm.pairwise import PairwiseJudge
 from harness_judges.llm.pointwise import LlmJudge
 from harness_judges.llm.replies import ReplyStore
-from harness_judges.llm.settings import LlmConfig
+from harness_judges.llm.settings import LlmConfig, PairwiseConfig
 
 PRICES = {"input_price": 2.0, "output_price": 10.0}
 PRICE = (2.0 * READ + 10.0 * WRITTEN) / 1e6
 VERDICTS = {"good": ("yes", "yes", "yes"), "fair": ("partly", "partly", "no"), "bad": ("no", "no", "no")}
+LENIENT = JudgingConfig(max_failed=1.0)
 VALUES = {"good": 1.0, "fair": 0.4, "bad": 0.0}
 
 
@@ -92,7 +96,7 @@ def test_a_thousand_judgements_by_a_server_that_fails_in_every_way(cache: Path) 
     assert (spent.judge, spent.model, spent.replies) == ("llm", "m", bill)
     assert math.isclose(spent.cost, bill * PRICE)
     figures = made.figures()
-    assert (figures["questions"], figures["failed"], figures["replies"]) == (1000, len(failed), bill)
+    assert (figures["questions"], figures["unanswered"], figures["replies"]) == (1000, len(failed), bill)
     assert figures["retries"] > 100
     assert figures["unreadable"] == bill - (1000 - len(failed))
 
@@ -127,6 +131,44 @@ def test_a_killed_judge_goes_on_without_paying_twice(cache: Path) -> None:
         bill = Counter(server.billed)
     assert all(score.status == "scored" for scores in verdicts for score in scores)
     assert sum(bill.values()) - kept <= 2 * 8  # no more than was under way when it was killed
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"usage": {}},
+        {"usage": {"prompt_tokens": None, "completion_tokens": None}},
+        {"usage": "x"},
+        {"choices": [None]},
+        {"choices": ["hi"]},
+        {"choices": {"a": 1}},
+        {"choices": [{"message": "hi"}]},
+        {"choices": [{"message": {"content": [{"type": "text", "text": "hi"}]}}]},
+        {"choices": [{"message": {"content": "[" * 5000}, "finish_reason": "stop"}]},
+        {"choices": [{"message": {"content": "half a character \ud83d"}, "finish_reason": "stop"}]},
+    ],
+    ids=str,
+)
+def test_whatever_a_server_sends_is_a_verdict_or_none(changes: dict[str, Any], tmp_path: Path) -> None:
+    """And what came of it can be stored, and read again by the next judge."""
+    with serve(lambda body: {**completed(say(body), body), **changes}, whole=True) as server:
+        for _ in range(2):
+            [scored] = Bench({"llm": judge(server.url, retries=0)}, {"llm": 1.0}, limits=LENIENT).score(groups(1, 1))
+            assert (scored.rewards[0] is None) != ("usage" in changes)
+            write_groups(tmp_path / "groups.parquet", [scored])
+
+
+def test_comparing_after_scoring_asks_nothing_again_even_of_what_failed() -> None:
+    given = {"model": "m", "attempts": 3, "against": "siblings", "provider_config": PRICES}
+    with serve(lambda body: "no verdict") as server:
+        os.environ["OPENAI_BASE_URL"] = server.url
+        pairwise = PairwiseJudge(PairwiseConfig(**given), RunContext())
+        [scored] = Bench({"llm_pairwise": pairwise}, {"llm_pairwise": 1.0}, ["llm_pairwise"], LENIENT).score(
+            groups(2, 2)
+        )
+        assert sum(server.billed.values()) == 6
+    assert scored.preferences == ()
+    assert math.isclose(sum(scores[0].cost for scores in scored.scores), 6 * PRICE)
 
 
 def test_equal_answers_are_judged_once() -> None:

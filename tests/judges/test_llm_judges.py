@@ -63,6 +63,8 @@ def test_values_are_put_in_once_and_sections_fall_away() -> None:
     [
         ("=== user\n{{answr}}", r"{{answr}} is no value of this judge.*It has answer, question"),
         ("=== user\n{{answer}}", "{{question}} does not occur"),
+        ("=== user\n{{question}} {{#answer}}x{{/answer}}", "{{answer}} does not occur"),
+        ("=== user\n{{question}} {{answer}} {{#answer}}", r"{{#answer}} has no other half"),
         ("{{question}} {{answer}}", "it holds no message"),
     ],
 )
@@ -115,6 +117,7 @@ def test_a_prompt_and_a_rubric_of_ones_own(tmp_path: Path) -> None:
     [
         ("criteria = []", "criteria = \\[\\]"),
         ('[[criteria]]\nname = "a"\nquestion = "b"\nlevels = ["yes", "Yes"]', "two to five different words"),
+        ('[[criteria]]\nname="a"\nquestion="q"\n[[criteria]]\nname="b"\nquestion="q"', "two criteria ask the same"),
         ('[[criteria]]\nname = "A b"\nquestion = "b"', "criteria.0.name"),
         ('[[criteria]]\nname = "a"\nquestion = "b"\nwieght = 2', "unknown key 'criteria.0.wieght'"),
         ('[[criteria]\n', "malformed TOML"),
@@ -175,7 +178,7 @@ def test_a_win_is_one_in_both_orders() -> None:
         assert [score.value for score in scores] == [1.0, 0.5, 0.0, 0.5]
         assert sum(server.billed.values()) == 4  # nothing is asked about an empty answer, or an equal one
     figures = made.figures()
-    assert (figures["flip_rate"], figures["tie_rate"]) == (0.25, 0.25)
+    assert (figures["flip_rate"], figures["tie_rate"]) == (0.5, 0.0)  # of the two that were asked for
     assert figures["first_rate"] == 0.25
     assert made.compare([group("good", reference="same")]) == [()]
 
@@ -217,6 +220,8 @@ def test_ranking_is_one_question_in_an_order_of_its_own() -> None:
         made = RankJudge(RankConfig(**at(server.url)), RunContext())
         [scores] = made.score([group(*texts)])
         assert [score.value for score in scores] == [0.0, 1.0, 0.5, 1.0]
+        shown = question(server.seen[0])
+        assert shown.index("cherry") < shown.index("apple") < shown.index("banana")  # as they came
         assert sum(score.tokens for score in scores) == 110
         [preferences] = made.compare([group(*texts)])
         assert sum(server.billed.values()) == 1
@@ -276,7 +281,7 @@ def test_a_generator_weighs_the_levels_exactly(tiny: Path, tmp_path: Path) -> No
 
 def test_a_generators_verdicts_are_held_to_their_schema(tiny: Path, tmp_path: Path) -> None:
     """Even a random model's verdict can be read where decoding is constrained."""
-    (tmp_path / "p.txt").write_text("=== user\n{{question}}{{answer}}\n")
+    (tmp_path / "p.txt").write_text("=== user\n{{question}}{{answer}}{{rubric}}\n")
     settings = local(tiny, reasoning=False, max_tokens=200, prompt=tmp_path / "p.txt", attempts=1)
     made = LlmJudge(LlmConfig(**settings), RunContext(components=load_registry()))
     [scores] = made.score([group("blue", "red", "green")])

@@ -63,7 +63,10 @@ def test_comparisons_and_rankings_can_be_read(settings: dict[str, object]) -> No
     [scores] = pairwise.score([group()])
     assert {score.status for score in scores} == {"scored"}
     assert scores[3].label == "loss"
-    assert 0 <= pairwise.figures()["flip_rate"] <= 1
+    figures = pairwise.figures()
+    assert (figures["questions"], figures["unanswered"]) == (6, 0)
     ranking = RankJudge(RankConfig(**settings), RunContext())  # type: ignore[arg-type]
     [ranked] = ranking.score([group()])
-    assert {score.status for score in ranked} <= {"scored", "failed"}  # it may name an answer twice
+    scored = [score for score in ranked if score.status == "scored"]
+    assert len(scored) in (0, 4)  # it may name an answer twice, three times
+    assert all("twice" in score.explanation for score in ranked if score not in scored)

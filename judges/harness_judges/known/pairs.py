@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from harness import assets
@@ -62,7 +63,8 @@ def _mutated(items: list[Prompt], rng: random.Random) -> Iterator[KnownPair]:
             wrong = mutate(item, kind, rng)
             if wrong is not None:
                 had[kind] += 1
-                yield KnownPair(item, item.reference or "[]", wrong, kind)
+                # Without the reference, which is the better answer itself.
+                yield KnownPair(replace(item, reference=None), item.reference or "[]", wrong, kind)
                 break
 
 

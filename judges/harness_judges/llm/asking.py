@@ -90,8 +90,8 @@ class Asker:
             batch = [(request, asked[key]) for key, request in waiting.items()]
             for key, reply in zip(list(waiting), self._ask(batch), strict=True):
                 take(key, reply)
-        self.counts["failed"] += sum(settled[key].value is None for key in new)
-        self.known |= {key: replace(settled[key], **FREE) for key in new if settled[key].value is not None}
+        self.counts["unanswered"] += sum(settled[key].value is None for key in new)
+        self.known |= {key: replace(settled[key], **FREE) for key in new}
         first = {request.key: number for number, request in reversed(list(enumerate(requests)))}
         return [
             settled[request.key] if first[request.key] == number else replace(settled[request.key], **FREE)
@@ -99,12 +99,12 @@ class Asker:
         ]
 
     def figures(self) -> dict[str, float]:
-        """`questions` that were distinct, `replies` that were read and how many of these were `cached` (paid for
-        before), `unreadable`, `errors` (no reply in spite of retries), `retries`, `failed` questions; and what was
-        paid now: `prompt_tokens`, `completion_tokens`, `cost`."""
-        names = ("questions", "replies", "cached", "unreadable", "errors", "retries", "failed")
-        paid = ("prompt_tokens", "completion_tokens", "cost")
-        return {name: self.counts[name] for name in (*names, *paid)}
+        """`questions` that were distinct and how many of them stayed `unanswered`, `replies` that were read and how
+        many of these were `cached` (paid for before) or `unreadable`, `errors` (no reply in spite of retries),
+        `retries`; and what was paid now: `paid_prompt_tokens`, `paid_completion_tokens`, `paid`."""
+        names = ("questions", "unanswered", "replies", "cached", "unreadable", "errors", "retries")
+        paid = {"paid_prompt_tokens": "prompt_tokens", "paid_completion_tokens": "completion_tokens", "paid": "cost"}
+        return {**{n: self.counts[n] for n in names}, **{name: self.counts[count] for name, count in paid.items()}}
 
     def close(self) -> None:
         self.provider.close()
@@ -208,7 +208,7 @@ def read_json(reply: Reply, schema: Mapping[str, Any]) -> dict[str, Any]:
         text = text.strip("`").removeprefix("json").strip()
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter of a thousand open brackets
         raise Unreadable(f"the reply is not JSON: {reply.text[:80]!r}") from None
     for problem in _validator(canonical_json(schema)).iter_errors(value):
         raise Unreadable(f"the reply does not satisfy its schema: {problem.message[:200]}")

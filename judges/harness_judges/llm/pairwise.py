@@ -51,7 +51,8 @@ class PairwiseJudge:
         """Won comparisons, ties counting half, as a share of all that the answer was in."""
         by_group: list[list[tuple[int, int, Comparison]]] = [[] for _ in groups]
         for (number, i, j), comparison in self._compared(groups):
-            self.outcomes[comparison.outcome] += 1
+            if comparison.asked:
+                self.outcomes[comparison.outcome] += 1
             by_group[number].append((i, j, comparison))
         return [
             tuple(self._verdict(index, compared) for index in range(len(group.completions)))
@@ -70,8 +71,8 @@ class PairwiseJudge:
         return [tuple(preferences) for preferences in found]
 
     def figures(self) -> dict[str, float]:
-        """`flip_rate` and `tie_rate` of the comparisons that came to something, `first_rate`: how often the answer
-        shown first was named, of all replies that named one (0.5 is fair), and what was asked."""
+        """`flip_rate` and `tie_rate` of the comparisons that were asked for and came to something, `first_rate`: how
+        often the answer shown first was named, of all replies that named one (0.5 is fair), and what was asked."""
         decided = sum(self.outcomes[outcome] for outcome in POINTS)
         rates = {f"{name}_rate": self.outcomes[name] / decided for name in ("flip", "tie")} if decided else {}
         first = {"first_rate": self.named_first / self.named} if self.named else {}

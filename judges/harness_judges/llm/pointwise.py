@@ -18,6 +18,9 @@ KNOWN = {
     "verdict": ("question", "reference", "answer", "rubric", "fields"),
     "expected": ("question", "reference", "answer", "criterion", "levels"),
 }
+ASKED = {"verdict": "rubric", "expected": "criterion"}
+"""What of the rubric each template must show."""
+
 Values = Mapping[str, float]
 """Of each criterion that a reply is about, in [0, 1]."""
 
@@ -30,7 +33,7 @@ class LlmJudge:
         self.rubric = load_rubric(config.rubric)
         self.schema = self.rubric.verdict_schema(reasons=config.reasoning)
         self.template = load_template(
-            config.score, config.prompt, known=KNOWN[config.score], needed=("question", "answer")
+            config.score, config.prompt, known=KNOWN[config.score], needed=("question", "answer", ASKED[config.score])
         )
         self.asker = Asker(NAME, config, context)
         self.criteria: dict[str, Criterion] = {}

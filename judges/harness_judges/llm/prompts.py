@@ -35,14 +35,17 @@ class Template:
     needed: frozenset[str]
 
     def __post_init__(self) -> None:
-        used = set(ANY.findall(self.text))
-        if unknown := sorted(used - self.known):
+        if unknown := sorted(set(ANY.findall(self.text)) - self.known):
             raise ConfigError(
                 f"{{{{{unknown[0]}}}}} is no value of this judge",
                 where=self.where,
                 remedy=f"It has {', '.join(sorted(self.known))}.",
             )
-        if missing := sorted(self.needed - used):
+        if loose := re.search(r"\{\{[#/]\w+\}\}", SECTION.sub(lambda section: section[2], self.text)):
+            raise ConfigError(
+                f"{loose[0]} has no other half", where=self.where, remedy="Sections are not put into one another."
+            )
+        if missing := sorted(self.needed - set(PLACEHOLDER.findall(self.text))):
             raise ConfigError(
                 f"{{{{{missing[0]}}}}} does not occur",
                 where=self.where,

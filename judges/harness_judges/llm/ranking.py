@@ -1,5 +1,5 @@
-"""`llm_rank`: one question puts a whole group in order. Cheap, and not asked in a second order: see its flips with
-`harness judge check`."""
+"""`llm_rank`: one question puts a whole group in order. Cheap, and not asked in a second order: `harness judge check`
+says how often another order of the same answers changes the verdict."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from harness.protocols import RunContext
-from harness.types import Group, Preference, Score, digest
+from harness.types import Group, Preference, Score
 from harness_judges.llm.asking import Asker, Settled, Unreadable, read_json, reply_schema
 from harness_judges.llm.prompts import fence, load_template, question_of
 from harness_judges.llm.provider import Reply, Request
@@ -20,7 +20,7 @@ NAME = "llm_rank"
 
 class RankJudge:
     """An answer's value is the share of the group's other different answers that it is put before. The answers are
-    shown in an order that depends on their content, so that neither place nor sampling order decides."""
+    shown as they come: samples of one policy are in no order that means anything."""
 
     def __init__(self, config: RankConfig, context: RunContext) -> None:
         self.config = config
@@ -103,8 +103,7 @@ class RankJudge:
 
 
 def _different(group: Group) -> list[str]:
-    texts = {completion.text.strip() for completion in group.completions}
-    return sorted(texts, key=lambda text: digest([group.prompt.hash, text]))
+    return list(dict.fromkeys(completion.text.strip() for completion in group.completions))
 
 
 def _places(texts: Sequence[str], settled: Settled[tuple[int, ...]] | None) -> dict[str, int]:

@@ -52,6 +52,8 @@ class Rubric(Config):
         names = [criterion.name for criterion in self.criteria]
         if len(set(names)) < len(names):
             raise ValueError("two criteria have one name")
+        if len({(criterion.question, criterion.levels) for criterion in self.criteria}) < len(names):
+            raise ValueError("two criteria ask the same")
         return self
 
     def verdict_schema(self, *, reasons: bool) -> dict[str, Any]:

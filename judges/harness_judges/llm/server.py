@@ -36,6 +36,7 @@ class ServerProvider:
                 where=where,
                 remedy="Set it, or name a server of your own with provider_config.base_url.",
             )
+        self.pace = Pace(server.requests_per_minute)
         named = [config.model, config.revision, server.base_url, server.structured, server.extra_body]
         self.fingerprint = digest(["openai", *named])
 
@@ -46,7 +47,6 @@ class ServerProvider:
         """Each call has a client of its own, which ends with it."""
 
     async def _ask_all(self, requests: Sequence[Request], keep: Keep) -> None:
-        pace = Pace(self.server.requests_per_minute)
         free = asyncio.Semaphore(self.server.concurrency)
         patience = 2 * self.server.concurrency
         down = 0  # replies in a row that never came
@@ -61,7 +61,7 @@ class ServerProvider:
             async def settle(number: int, request: Request) -> None:
                 nonlocal down
                 async with free:
-                    await pace.turn()
+                    await self.pace.turn()
                     reply = await self._ask(client, request)
                 down = down + 1 if reply.kind == "passing" else 0
                 keep(number, reply)
@@ -123,17 +123,21 @@ class ServerProvider:
 
     def _read(self, completion: Any, request: Request) -> dict[str, Any]:
         """The fields of a reply. Raises ValueError where the body is no chat completion."""
-        choices = getattr(completion, "choices", None)
-        if not choices or choices[0].message is None:
-            raise ValueError("the body is no chat completion")
-        first, usage = choices[0], completion.usage
-        read, written = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
-        logprobs = {}
-        if request.choices and first.logprobs and first.logprobs.content:
-            logprobs = {top.token: top.logprob for top in first.logprobs.content[0].top_logprobs}
+        try:  # the client does not check what it was sent
+            first, usage = completion.choices[0], completion.usage
+            text = first.message.content or ""
+            read = int(getattr(usage, "prompt_tokens", None) or 0)
+            written = int(getattr(usage, "completion_tokens", None) or 0)
+            logprobs = {}
+            if request.choices and first.logprobs and first.logprobs.content:
+                logprobs = {str(top.token): float(top.logprob) for top in first.logprobs.content[0].top_logprobs}
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            raise ValueError(f"the body is no chat completion ({_brief(error)})") from error
+        if not isinstance(text, str):
+            raise ValueError("the reply is not text")
         return {
-            "text": first.message.content or "",
-            "finish_reason": first.finish_reason or "",
+            "text": text.encode("utf-8", "replace").decode(),  # half a character could not be stored
+            "finish_reason": str(first.finish_reason or ""),
             "choice_logprobs": logprobs,
             "prompt_tokens": read,
             "completion_tokens": written,

@@ -21,7 +21,7 @@ class ServerConfig(Config):
     concurrency: PositiveInt = 32
     """Requests under way at once."""
     requests_per_minute: NonNegativeFloat = 0.0
-    """Requests are started no faster than this; 0 sets no limit."""
+    """Questions are started no faster than this; 0 sets no limit. Retries come on top."""
     timeout: PositiveFloat = 60.0
     """Seconds for one try."""
     retries: NonNegativeInt = 5
@@ -37,6 +37,12 @@ class ServerConfig(Config):
     """Further fields of each request, as this server knows them."""
 
 
+TRANSPORT = frozenset(
+    ("api_key_env", "concurrency", "requests_per_minute", "timeout", "retries", "input_price", "output_price")
+)
+"""Of a server's settings, those that change no reply."""
+
+
 class AskingConfig(Config):
     """What every judge that asks a model can be told."""
 
@@ -49,8 +55,8 @@ class AskingConfig(Config):
     revision: str = ""
     """Which version of the model a server has, where its name does not tell: verdicts of two are never mixed."""
     family: str = ""
-    """What it shares its views with, such as `llama`: a judge of the policy's or another judge's family is no
-    independent evidence. Default: the model's name."""
+    """What it shares its views with, such as `llama`: a judge is no independent evidence of what another of its family
+    was trained against. Default: the model's name."""
     prompt: Path | None = None
     """A file in place of the built-in template, of which `harness_judges/llm/templates` has one for each judge."""
     max_tokens: PositiveInt = 512
@@ -61,6 +67,14 @@ class AskingConfig(Config):
     0.5. After the last the verdict has failed: unscored, not 0."""
     cache: bool = True
     """Keep replies in the user's cache, so that no question is paid for twice."""
+
+    def identity(self) -> dict[str, Any]:
+        """Without what decides how fast and at what price replies come, and not what they say."""
+        asked = super().identity()
+        del asked["cache"]
+        if self.provider == "openai":
+            asked["provider_config"] = {k: v for k, v in self.provider_config.items() if k not in TRANSPORT}
+        return asked
 
 
 class LlmConfig(AskingConfig):
@@ -93,7 +107,7 @@ class PairwiseConfig(AskingConfig):
 
 
 class RankConfig(AskingConfig):
-    """All answers of a group in order of merit, in one question."""
+    """All answers of a group in order of merit, in one question, as they come: two to 26 different ones."""
 
     reasoning: bool = True
     """Whether a verdict starts with a sentence of reasons."""
