@@ -31,6 +31,7 @@ from harness.checking import group
 from harness.plugins import load_registry
 from harness.protocols import RunContext
 from harness_judges.llm.pointwise import LlmJudge
+from harness_judges.llm.server import ServerProvider
 from harness_judges.llm.settings import LlmConfig
 
 CONCURRENCY = 32
