@@ -25,13 +25,14 @@ RETESTED = 20
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What came of one judge and one check. Shares are of the pairs that were scored; ties are half right."""
+    """What came of one judge and one check. Each pair is judged in both orders, and shares are of the pairs that were
+    scored in both; ties are half right."""
 
     judge: str
     check: str
     pairs: int
     unscored: int
-    """Pairs of which an answer has no value."""
+    """Pairs of which an answer has no value in one of the orders."""
     accuracy: Interval
     by_kind: Mapping[str, tuple[int, float]]
     """(pairs, accuracy) by what the worse answer lacks."""
@@ -84,7 +85,11 @@ def check_judge(
     won = canaries_won(name, judge, pairs[:canary_prompts], canaries)
     _close(judge)
 
-    scored = [(p, a, b) for p, (a, b) in zip(pairs, there, strict=True) if a is not None and b is not None]
+    scored = [
+        (pair, ((one[0], one[1]), (other[0], other[1])))
+        for pair, one, other in zip(pairs, there, back, strict=True)
+        if None not in (*one, *other)
+    ]
     if not scored:
         first = registry.create("judge", name, config, context).score([group(pairs[0].prompt, pairs[0].better)])[0][0]
         raise ConfigError(
@@ -92,14 +97,12 @@ def check_judge(
             where=f"judge {name}",
             remedy="Give it settings that fit them: llm_pairwise has answers to compare with against=siblings.",
         )
-    right = [(pair, _right(a, b)) for pair, a, b in scored]
+    # A judge that goes by the place of an answer is right in one of the two orders.
+    verdicts = [(pair, [_right(*one), _right(*other)]) for pair, (one, other) in scored]
+    right = [(pair, sum(both) / 2) for pair, both in verdicts]
     kinds = sorted({pair.kind for pair in pairs})
     by_kind = {kind: [share for pair, share in right if pair.kind == kind] for kind in kinds}
-    flipped = [
-        _right(*one) != _right(*other)
-        for one, other in zip(there, back, strict=True)
-        if None not in one and None not in other
-    ]
+    gains = [((a - b + c - d) / 2, p.better, p.worse) for p, ((a, b), (c, d)) in scored]  # type: ignore[operator]
     return CheckReport(
         judge=name,
         check=check,
@@ -110,10 +113,10 @@ def check_judge(
             estimate=sum(share for _, share in right) / len(right),  # what was measured, not what it is smoothed to
         ),
         by_kind={kind: (len(shares), sum(shares) / len(shares)) for kind, shares in by_kind.items() if shares},
-        ties=sum(share == 0.5 for _, share in right) / len(right),
-        order_flips=sum(flipped) / len(flipped) if flipped else 0.0,
-        length_slope=length_slope([(a - b, pair.better, pair.worse) for pair, a, b in scored]),
-        longer_is_better=sum(_right(len(p.better), len(p.worse)) for p, _, _ in scored) / len(scored),
+        ties=sum(both.count(0.5) for _, both in verdicts) / (2 * len(verdicts)),
+        order_flips=sum(both[0] != both[1] for _, both in verdicts) / len(verdicts),
+        length_slope=length_slope(gains),
+        longer_is_better=sum(_right(len(p.better), len(p.worse)) for p, _ in scored) / len(scored),
         retest=retest(name, config, pairs[:RETESTED], there, registry, context),
         canaries=won,
         figures={key.removeprefix(f"judge/{name}/"): value for key, value in figures.items()},
@@ -136,14 +139,17 @@ def canaries_won(
     name: str, judge: Judge, pairs: Sequence[KnownPair], canaries: Sequence[tuple[str, str]]
 ) -> dict[str, float]:
     """By kind, the share of canaries that are valued above 0 and no less than the better answer."""
-    groups, kinds = [], []
+    groups: list[Group] = []
+    kinds: list[str] = []
     for pair in pairs:
         asked = str(pair.prompt.messages[-1]["content"]) if pair.prompt.messages else ""
         for kind, text in canaries:
-            groups.append(group(pair.prompt, pair.better, text.replace("{question}", asked)))
+            shown = (pair.better, text.replace("{question}", asked))
+            groups.append(group(pair.prompt, *(shown[::-1] if len(groups) % 2 else shown)))
             kinds.append(kind)
     won: dict[str, list[bool]] = {}
-    for kind, (better, canary) in zip(kinds, values(name, judge, groups), strict=True):
+    for number, (kind, found) in enumerate(zip(kinds, values(name, judge, groups), strict=True)):
+        better, canary = found[::-1] if number % 2 else found
         if better is not None and canary is not None:
             won.setdefault(kind, []).append(canary > 0 and canary >= better)
     return {kind: sum(wins) / len(wins) for kind, wins in sorted(won.items())}

@@ -229,6 +229,8 @@ def test_ranking_is_one_question_in_an_order_of_its_own() -> None:
     assert {(p.better, p.worse) for p in preferences} == expected
     [[abstained]] = made.score([group("alone")])
     assert abstained.status == "abstained"
+    [plain] = made.score([group("alone", " ", "")])  # an empty answer is last, without a question
+    assert [score.value for score in plain] == [1.0, 0.0, 0.0]
 
 
 def test_an_order_that_names_an_answer_twice_is_no_verdict() -> None:

@@ -3,7 +3,8 @@ says how often another order of the same answers changes the verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from string import ascii_uppercase
 from typing import Any
@@ -18,9 +19,18 @@ from harness_judges.llm.settings import RankConfig
 NAME = "llm_rank"
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """Each different answer's place from 0, the best; empty where there is no verdict. `settled`: what was asked."""
+
+    places: Mapping[str, int]
+    settled: Settled[tuple[int, ...]] | None
+
+
 class RankJudge:
     """An answer's value is the share of the group's other different answers that it is put before. The answers are
-    shown as they come: samples of one policy are in no order that means anything."""
+    shown as they come: samples of one policy are in no order that means anything. An empty one is not shown, and last.
+    """
 
     def __init__(self, config: RankConfig, context: RunContext) -> None:
         self.config = config
@@ -29,14 +39,13 @@ class RankJudge:
         self.asker = Asker(NAME, config, context)
 
     def score(self, groups: Sequence[Group]) -> list[tuple[Score, ...]]:
-        return [self._scores(group, *found) for group, found in zip(groups, self._ranked(groups), strict=True)]
+        return [self._scores(group, found) for group, found in zip(groups, self._ranked(groups), strict=True)]
 
     def compare(self, groups: Sequence[Group]) -> list[tuple[Preference, ...]]:
         """What was asked for the scores is not asked again."""
         result = []
-        for group, (texts, settled) in zip(groups, self._ranked(groups), strict=True):
-            places = _places(texts, settled)
-            of = [places.get(completion.text.strip()) for completion in group.completions]
+        for group, ranking in zip(groups, self._ranked(groups), strict=True):
+            of = [ranking.places.get(completion.text.strip()) for completion in group.completions]
             result.append(
                 tuple(
                     Preference(NAME, *((i, j) if a < b else (j, i)))
@@ -54,13 +63,12 @@ class RankJudge:
 
     # ------------------------------------------------------------
 
-    def _ranked(self, groups: Sequence[Group]) -> list[tuple[list[str], Settled[tuple[int, ...]] | None]]:
-        """Each group's different answers as they were shown, and what was replied; None where nothing was asked."""
+    def _ranked(self, groups: Sequence[Group]) -> list[Ranking]:
         shown = [_different(group) for group in groups]
         asked = [i for i, texts in enumerate(shown) if 1 < len(texts) <= len(ascii_uppercase)]
         settled = self.asker.settle([self._request(groups[i], shown[i]) for i in asked], self.read)
         by_group = dict(zip(asked, settled, strict=True))
-        return [(texts, by_group.get(i)) for i, texts in enumerate(shown)]
+        return [_ranking(groups[i], texts, by_group.get(i)) for i, texts in enumerate(shown)]
 
     def _request(self, group: Group, texts: Sequence[str]) -> Request:
         labels = list(ascii_uppercase[: len(texts)])
@@ -81,33 +89,33 @@ class RankJudge:
             raise Unreadable(f"the order {''.join(order)} names an answer twice")
         return tuple(ascii_uppercase.index(label) for label in order)
 
-    def _scores(
-        self, group: Group, texts: Sequence[str], settled: Settled[tuple[int, ...]] | None
-    ) -> tuple[Score, ...]:
-        if settled is None:
-            why = f"there are {len(texts)} different answers to rank"
-            return tuple(Score.abstained(NAME, why) for _ in group.completions)
-        share = len(group.completions)
+    def _scores(self, group: Group, ranking: Ranking) -> tuple[Score, ...]:
+        places, settled, share = ranking.places, ranking.settled or Settled(None), len(group.completions)
         paid: dict[str, Any] = {"cost": settled.cost / share, "latency": settled.latency / share, "raw": settled.raw}
         tokens = [settled.tokens // share + (i < settled.tokens % share) for i in range(share)]
-        places = _places(texts, settled)
-        if not places:
+        if ranking.settled is not None and settled.value is None:
             return tuple(Score(NAME, None, "failed", explanation=settled.why, tokens=t, **paid) for t in tokens)
+        if len(places) < 2:
+            why = f"there are not 2 to {len(ascii_uppercase)} different answers to rank"
+            return tuple(Score.abstained(NAME, why) for _ in group.completions)
         scores = []
         for completion, spent in zip(group.completions, tokens, strict=True):
             place = places[completion.text.strip()]
-            value = (len(texts) - 1 - place) / (len(texts) - 1)
-            shown = f"place {place + 1} of {len(texts)}"
+            value = (len(places) - 1 - place) / (len(places) - 1)
+            shown = f"place {place + 1} of {len(places)}"
             scores.append(Score(NAME, value, explanation=shown, tokens=spent, **paid))
         return tuple(scores)
 
 
 def _different(group: Group) -> list[str]:
-    return list(dict.fromkeys(completion.text.strip() for completion in group.completions))
+    """The answers that say something."""
+    return [text for text in dict.fromkeys(completion.text.strip() for completion in group.completions) if text]
 
 
-def _places(texts: Sequence[str], settled: Settled[tuple[int, ...]] | None) -> dict[str, int]:
-    """Each answer's place from 0, the best; empty where there is no verdict."""
-    if settled is None or settled.value is None:
-        return {}
-    return {texts[number]: place for place, number in enumerate(settled.value)}
+def _ranking(group: Group, texts: Sequence[str], settled: Settled[tuple[int, ...]] | None) -> Ranking:
+    order = (0,) if len(texts) == 1 else settled.value if settled is not None else ()
+    if order is None or len(order) < len(texts):
+        return Ranking({}, settled)
+    places = {texts[number]: place for place, number in enumerate(order)}
+    blank = {"": len(texts)} if any(not completion.text.strip() for completion in group.completions) else {}
+    return Ranking({**places, **blank}, settled)
