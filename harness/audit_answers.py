@@ -156,6 +156,7 @@ def import_answers(audit: Audit, file: Path) -> Returned:
         for where, values in (_annotations(file) if is_export else read_jsonl(file))
     ]
     new: dict[str, _Row] = {}
+    notes: dict[str, str] = {}
     known = 0
     for where, row in rows:
         if row.id not in pairs:
@@ -165,6 +166,8 @@ def import_answers(audit: Audit, file: Path) -> Returned:
             remedy = "Answer the rows as they were exported."
             raise ConfigError(f"the answers are not those that id {row.id!r} stands for", where=where, remedy=remedy)
         if row.answer is None:
+            if row.note:
+                notes[row.id] = row.note
             continue
         old = new[row.id].answer if row.id in new else answers.given.get(row.id)
         if old not in (None, row.answer):
@@ -173,6 +176,8 @@ def import_answers(audit: Audit, file: Path) -> Returned:
         known += old is not None
         if old is None:
             new[row.id] = row
+    for id, note in notes.items():
+        answers.note(id, note)
     for id, row in new.items():
         if row.note:
             answers.note(id, row.note)

@@ -21,6 +21,23 @@ def judge_command(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
+@judge_command.command("costs")
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+def costs_command(as_json: bool) -> None:
+    """What models that judge have cost so far: all replies that are kept, of all runs."""
+    from harness.cli.tables import table
+    from harness.replies import ReplyStore, reply_file
+
+    rows = ReplyStore(reply_file()).spent() if reply_file().is_file() else []
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
+    elif not rows:
+        click.echo(f"No replies are kept in {reply_file()}.")
+    else:
+        shown = [(r.judge, r.model, f"{r.replies:,}", f"{r.tokens:,}", f"{r.cost:.4f}") for r in rows]
+        click.echo(table(["judge", "model", "replies", "tokens", "cost"], shown))
+
+
 @judge_command.command("export")
 @click.argument("run")
 @click.option("--round", "index", type=int, help="One round. Default: every round that waits to be judged.")

@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from llm_server import FAULTS, READ, WRITTEN, Body, completed, question, serve
 
+from harness.cli.app import cli
 from harness.errors import ConfigError, JudgeFailure
 from harness.judging import Bench
 from harness.protocols import RunContext
 from harness.records import write_groups
+from harness.replies import ReplyStore
 from harness.rewards import JudgingConfig
 from harness.types import Completion, Group, Prompt, Sampling
 from harness_judges.llm.pairwise import PairwiseJudge
 from harness_judges.llm.pointwise import LlmJudge
-from harness_judges.llm.replies import ReplyStore
 from harness_judges.llm.settings import LlmConfig, PairwiseConfig
 
 PRICES = {"input_price": 2.0, "output_price": 10.0}
@@ -224,3 +226,12 @@ def test_limits_are_kept() -> None:
         started = time.monotonic()
         judge(server.url, requests_per_minute=600).score(groups(400)[-3:])
         assert time.monotonic() - started >= 1.1  # 12 requests, one every tenth of a second
+
+
+def test_the_ledger_can_be_looked_at(cache: Path) -> None:
+    with serve(say) as server:
+        judge(server.url).score(groups(12))
+    shown = CliRunner().invoke(cli, ["judge", "costs", "--json"])
+    [row] = json.loads(shown.output)
+    assert (row["judge"], row["model"], row["replies"], row["tokens"]) == ("llm", "m", 12, 12 * (READ + WRITTEN))
+    assert math.isclose(row["cost"], 12 * PRICE)

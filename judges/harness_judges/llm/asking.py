@@ -6,22 +6,23 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import jsonschema
 
-from harness import assets
 from harness.errors import ConfigError
 from harness.plugins import validate
 from harness.protocols import RunContext
+from harness.replies import ReplyStore, reply_file
 from harness.types import canonical_json, digest
 from harness_judges.llm.provider import Provider, Reply, Request
-from harness_judges.llm.replies import STORE, ReplyStore
 from harness_judges.llm.settings import AskingConfig, ServerConfig
 
 T = TypeVar("T")
+
+FIELDS = frozenset(field.name for field in fields(Reply))
 
 WARMER = 0.5
 """The least temperature of a second attempt: a greedy model would reply the same again."""
@@ -56,7 +57,7 @@ class Asker:
     def __init__(self, judge: str, config: AskingConfig, context: RunContext) -> None:
         self.judge, self.config, self.progress = judge, config, context.progress
         self.provider: Provider = open_provider(judge, config, context)
-        self.store = ReplyStore(assets.cache_dir() / STORE if config.cache else None)
+        self.store = ReplyStore(reply_file() if config.cache else None)
         self.counts: defaultdict[str, float] = defaultdict(float)
         self.fresh = context.fresh_verdicts
         self.known: dict[str, Settled[Any]] = {}
@@ -141,7 +142,14 @@ class Asker:
                 found[number] = reply
                 self.counts["retries"] += reply.retries
                 if not reply.error:
-                    self.store.put(self._key(*batch[number]), reply, judge=self.judge, model=self.config.model)
+                    self.store.put(
+                        self._key(*batch[number]),
+                        asdict(reply),
+                        judge=self.judge,
+                        model=self.config.model,
+                        tokens=reply.prompt_tokens + reply.completion_tokens,
+                        cost=reply.cost,
+                    )
                     for paid in ("prompt_tokens", "completion_tokens", "cost"):
                         self.counts[paid] += getattr(reply, paid)
                 advance(1)
@@ -150,7 +158,8 @@ class Asker:
         return [found[number] for number in range(len(batch))]
 
     def _kept(self, request: Request, attempt: int) -> Reply | None:
-        return None if self.fresh else self.store.get(self._key(request, attempt))
+        kept = None if self.fresh else self.store.get(self._key(request, attempt))
+        return None if kept is None else Reply(**{name: kept[name] for name in FIELDS & kept.keys()})
 
     def _key(self, request: Request, attempt: int) -> str:
         """What is asked anew although it was asked before is kept beside the first, for the books."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from harness.assets import cache_dir
 from harness.errors import StoreError
-from harness_judges.llm.provider import Reply
-
-STORE = "replies.sqlite"
-"""In the user's cache."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -23,7 +22,11 @@ CREATE TABLE IF NOT EXISTS replies (
     tokens INTEGER NOT NULL, cost REAL NOT NULL, kept_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
 )
 """
-FIELDS = frozenset(field.name for field in fields(Reply))
+
+
+def reply_file() -> Path:
+    """In the user's cache, for all runs."""
+    return cache_dir() / "replies.sqlite"
 
 
 @dataclass(frozen=True)
@@ -52,20 +55,16 @@ class ReplyStore:
         except (sqlite3.Error, OSError) as error:
             raise self._unusable(error) from error
 
-    def get(self, key: str) -> Reply | None:
+    def get(self, key: str) -> dict[str, Any] | None:
         try:
             row = self.connection.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
         except sqlite3.Error as error:
             raise self._unusable(error) from error
-        if row is None:
-            return None
-        kept = json.loads(row[0])
-        return Reply(**{name: value for name, value in kept.items() if name in FIELDS})
+        return None if row is None else dict(json.loads(row[0]))
 
-    def put(self, key: str, reply: Reply, *, judge: str, model: str) -> None:
+    def put(self, key: str, reply: Mapping[str, Any], *, judge: str, model: str, tokens: int, cost: float) -> None:
         """On the disk when this returns, unless the machine itself goes down."""
-        tokens = reply.prompt_tokens + reply.completion_tokens
-        row = (key, judge, model, json.dumps(asdict(reply)), tokens, reply.cost)
+        row = (key, judge, model, json.dumps(reply), tokens, cost)
         try:
             with self.connection:
                 self.connection.execute(
