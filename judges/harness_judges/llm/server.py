@@ -34,7 +34,7 @@ class ServerProvider:
             raise ConfigError(
                 f"the environment has no {server.api_key_env}",
                 where=where,
-                remedy="Set it, or name a server of your own with provider_config.base_url.",
+                remedy="Set it, or name a server of your own: OPENAI_BASE_URL, or provider_config.base_url.",
             )
         self.pace = Pace(server.requests_per_minute)
         named = [config.model, config.revision, server.base_url, server.structured, server.extra_body]
