@@ -71,14 +71,14 @@ def slowly(body: Body) -> str:
 
 def judge(url: str, **server: Any) -> LlmJudge:
     os.environ["OPENAI_BASE_URL"] = url  # each server has a port of its own, and a moved one is the same one
-    given = {"timeout": 0.5, "retries": 4, "concurrency": 64, **PRICES, **server}
+    given = {"timeout": 3.0, "retries": 4, "concurrency": 64, **PRICES, **server}
     return LlmJudge(LlmConfig(model="m", provider_config=given, attempts=4), RunContext())
 
 
 def test_a_thousand_judgements_by_a_server_that_fails_in_every_way(cache: Path) -> None:
     faults = {name: 0.6 if name == "ok" else 0.05 for name in FAULTS}
     asked = groups(1000)
-    with serve(say, faults=faults, hang=1.0) as server:
+    with serve(say, faults=faults, hang=4.0) as server:
         made = judge(server.url)
         scored = Bench({"llm": made}, {"llm": 1.0}).score(asked)
         assert set(server.served) == set(FAULTS)
