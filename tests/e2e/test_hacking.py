@@ -128,7 +128,7 @@ def test_a_training_judge_that_canaries_please_ends_the_loop_in_the_first_round(
     """Every canary but the empty one holds more of the letters than the one letter that is asked for."""
     result, store = run(hacked, tmp_path, "r")
     assert result.outcomes == ("rejected",)
-    assert "36 of 40 canary answers win with the training judges" in store.entries[1, "commit"].data["sentence"]
+    assert "40 of 44 canary answers win with the training judges" in store.entries[1, "commit"].data["sentence"]
     canaries = store.load(1, "monitors", read_watched).canaries
     assert canaries is not None
     assert (canaries.won_by_kind["empty"], canaries.won_by_kind["echo"]) == (0, 8)

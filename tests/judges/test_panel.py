@@ -110,7 +110,7 @@ def test_members_of_one_family_are_refused_unless_told_otherwise() -> None:
     twins = [told("gamma", {"x": 1.0}), told("gamma", {"x": 0.0})]
     with pytest.raises(ConfigError, match="two members are of family 'gamma'"):
         make("panel", members=twins)
-    with pytest.raises(ConfigError, match="2 members are of family 'n'"):
+    with pytest.raises(ConfigError, match="two members are of family 'n'"):
         make("panel", members=[told("gamma", {}, family="n"), told("delta", {}, family="n")])
     with pytest.raises(ConfigError, match="2 members are of family 'small'"):
         make("panel", members=[told("gamma", {}, model="small"), told("delta", {}, model="small")])
