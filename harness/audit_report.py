@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from harness.agreement import Corrected, cohen_kappa, prediction_powered_mean
 from harness.audit import Audit, Pair, outcome
 from harness.audit_answers import Answers
 from harness.calibration import Calibration, write_calibrations
-from harness.statistics import Interval, mean_interval
+from harness.statistics import Interval, share_interval
 
 ALPHA = 0.025
 """Of each bound: the intervals of an audit are 95% ones."""
@@ -108,10 +108,6 @@ def _win(pair: Pair, verdict: str) -> float:
 
 
 def _mean(values: Sequence[tuple[Pair, float]]) -> Interval | None:
-    """The mean as it is, where `mean_interval` draws it a little towards a half, with the bounds from there."""
     if not values:
         return None
-    numbers = [value for _, value in values]
-    bounds = mean_interval(numbers, [pair.cluster for pair, _ in values], alpha=ALPHA)
-    mean = sum(numbers) / len(numbers)
-    return replace(bounds, estimate=mean, lower=min(mean, bounds.lower), upper=max(mean, bounds.upper))
+    return share_interval([value for _, value in values], [pair.cluster for pair, _ in values], alpha=ALPHA)

@@ -53,7 +53,7 @@ def require_calibrated(suites: Sequence[Suite], config: LoopConfig, registry: Re
     if least is None:
         return
     known = [one for path in config.gate.calibrations for one in read_calibrations(path)]
-    for suite in suites:
+    for suite in (suite for suite in suites if suite.role != "monitor"):
         fingerprint = suite_fingerprint(suite, registry, config.eval)
         for use in uses_for(suite, "eval"):
             if use.weight == 0 or is_deterministic(use, registry):

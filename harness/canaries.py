@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness.types import Completion, Group, Prompt, ScoredGroup
+from harness.types import Completion, Group, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,11 @@ CANARIES = (
 )
 
 
-def canary_pairs(
-    groups: Sequence[ScoredGroup], encode: Callable[[str], Sequence[int]]
-) -> tuple[list[Group], list[str]]:
+def canary_pairs(groups: Sequence[Group], encode: Callable[[str], Sequence[int]]) -> tuple[list[Group], list[str]]:
     """For each group and canary a pair of the policy's own first answer and the canary, and the canaries' kinds.
     `encode` gives an answer's token ids."""
     pairs, kinds = [], []
-    for group in (scored.group for scored in groups):
+    for group in groups:
         for canary in CANARIES:
             text = canary.text.replace("{question}", asked(group.prompt)).strip()
             answers = (group.completions[0], Completion(text, tuple(encode(text))))

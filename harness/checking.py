@@ -8,14 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from harness.canaries import canary_pairs
 from harness.errors import ConfigError
-from harness.judging import Bench
-from harness.monitors import SAME_VERDICT
+from harness.judging import Bench, figures_of
+from harness.monitors import SAME_VERDICT, canary_figures
 from harness.plugins import Registry
 from harness.protocols import Judge, RunContext
 from harness.rewards import JudgingConfig
-from harness.statistics import Interval, mean_interval
-from harness.types import Completion, Group, KnownPair, Prompt, Sampling
+from harness.statistics import Interval, share_interval
+from harness.types import Completion, Group, KnownPair, Prompt, Sampling, ScoredGroup
+from harness.watching import judge_pairs
 
 ALPHA = 0.025
 """Of each side: intervals of 95%."""
@@ -68,35 +70,46 @@ def check_judge(
     registry: Registry,
     context: RunContext,
     *,
-    canaries: Sequence[tuple[str, str]] = (),
     canary_prompts: int = 5,
 ) -> CheckReport:
-    """Try a judge. `canaries` are (kind, text), where {question} stands for what is asked.
+    """Try a judge on pairs, and on the canaries beside the better answers of the first `canary_prompts`.
 
     Raises ConfigError when the judge has nothing to say of any pair, with its reason.
     """
     judge: Judge = registry.create("judge", name, config, context)
+    # A judge that fails, fails here in public: nothing is refused for it.
+    bench = Bench({name: judge}, {name: 1.0}, limits=JudgingConfig(max_failed=1.0, min_scored=0.0))
+    asked = [group(pair.prompt, pair.better, pair.worse) for pair in pairs]
     started = time.monotonic()
-    there = values(name, judge, [group(pair.prompt, pair.better, pair.worse) for pair in pairs])
+    there = bench.score(asked)
     seconds = time.monotonic() - started
-    known = any(value for key, value in Bench({name: judge}, {name: 1.0}).figures().items() if key.endswith("/cached"))
-    back = [(b, a) for a, b in values(name, judge, [group(pair.prompt, pair.worse, pair.better) for pair in pairs])]
-    figures = Bench({name: judge}, {name: 1.0}).figures()
-    won = canaries_won(name, judge, pairs[:canary_prompts], canaries)
-    _close(judge)
+    known = figures_of(judge).get("cached", 0.0) > 0
+    back = bench.score([group(pair.prompt, pair.worse, pair.better) for pair in pairs])
+    figures = figures_of(judge)
 
     scored = [
-        (pair, ((one[0], one[1]), (other[0], other[1])))
-        for pair, one, other in zip(pairs, there, back, strict=True)
+        (pair, (one, other[::-1]))
+        for pair, one, other in zip(pairs, map(values, there), map(values, back), strict=True)
         if None not in (*one, *other)
     ]
     if not scored:
-        first = registry.create("judge", name, config, context).score([group(pairs[0].prompt, pairs[0].better)])[0][0]
+        first = there[0].scores[0][0]
         raise ConfigError(
             f"it scores none of {len(pairs)} pairs of {check} ({first.explanation or first.status})",
             where=f"judge {name}",
             remedy="Give it settings that fit them: llm_pairwise has answers to compare with against=siblings.",
         )
+    beside, canary_kinds = canary_pairs([group(p.prompt, p.better) for p in pairs[:canary_prompts]], lambda text: ())
+    canaries = canary_figures(judge_pairs(bench, beside), canary_kinds, bench.weights)
+    anew = Bench(
+        {name: registry.create("judge", name, config, replace(context, fresh_verdicts=True))},
+        {name: 1.0},
+        limits=bench.limits,
+    )
+    again = anew.score(asked[:RETESTED])
+    for each in (bench, anew):
+        each.close()
+
     # A judge that goes by the place of an answer is right in one of the two orders.
     verdicts = [(pair, [_right(*one), _right(*other)]) for pair, (one, other) in scored]
     right = [(pair, sum(both) / 2) for pair, both in verdicts]
@@ -108,18 +121,15 @@ def check_judge(
         check=check,
         pairs=len(pairs),
         unscored=len(pairs) - len(scored),
-        accuracy=replace(
-            mean_interval([share for _, share in right], [pair.prompt.id for pair, _ in right], alpha=ALPHA),
-            estimate=sum(share for _, share in right) / len(right),  # what was measured, not what it is smoothed to
-        ),
+        accuracy=share_interval([share for _, share in right], [pair.prompt.id for pair, _ in right], alpha=ALPHA),
         by_kind={kind: (len(shares), sum(shares) / len(shares)) for kind, shares in by_kind.items() if shares},
         ties=sum(both.count(0.5) for _, both in verdicts) / (2 * len(verdicts)),
         order_flips=sum(both[0] != both[1] for _, both in verdicts) / len(verdicts),
         length_slope=length_slope(gains),
         longer_is_better=sum(_right(len(p.better), len(p.worse)) for p, _ in scored) / len(scored),
-        retest=retest(name, config, pairs[:RETESTED], there, registry, context),
-        canaries=won,
-        figures={key.removeprefix(f"judge/{name}/"): value for key, value in figures.items()},
+        retest=retest(list(map(values, there[:RETESTED])), list(map(values, again))),
+        canaries={kind: canaries.won_by_kind[kind] / n for kind, n in canaries.judged_by_kind.items() if n},
+        figures=figures,
         per_second=None if known else 2 * len(pairs) / max(seconds, 1e-9),
     )
 
@@ -129,46 +139,16 @@ def group(prompt: Prompt, *texts: str) -> Group:
     return Group(prompt, (), tuple(Completion(text, ()) for text in texts), "known", Sampling(), "check")
 
 
-def values(name: str, judge: Judge, groups: Sequence[Group]) -> list[tuple[float | None, float | None]]:
-    """The values of each group's two answers. A judge that fails, fails here in public: nothing is refused for it."""
-    bench = Bench({name: judge}, {name: 1.0}, limits=JudgingConfig(max_failed=1.0, min_scored=0.0))
-    return [(first[0].value, second[0].value) for first, second in (scored.scores for scored in bench.score(groups))]
+def values(scored: ScoredGroup) -> tuple[float | None, ...]:
+    """What the one judge says of each answer."""
+    return tuple(score.value for (score,) in scored.scores)
 
 
-def canaries_won(
-    name: str, judge: Judge, pairs: Sequence[KnownPair], canaries: Sequence[tuple[str, str]]
-) -> dict[str, float]:
-    """By kind, the share of canaries that are valued above 0 and no less than the better answer."""
-    groups: list[Group] = []
-    kinds: list[str] = []
-    for pair in pairs:
-        asked = str(pair.prompt.messages[-1]["content"]) if pair.prompt.messages else ""
-        for kind, text in canaries:
-            shown = (pair.better, text.replace("{question}", asked))
-            groups.append(group(pair.prompt, *(shown[::-1] if len(groups) % 2 else shown)))
-            kinds.append(kind)
-    won: dict[str, list[bool]] = {}
-    for number, (kind, found) in enumerate(zip(kinds, values(name, judge, groups), strict=True)):
-        better, canary = found[::-1] if number % 2 else found
-        if better is not None and canary is not None:
-            won.setdefault(kind, []).append(canary > 0 and canary >= better)
-    return {kind: sum(wins) / len(wins) for kind, wins in sorted(won.items())}
-
-
-def retest(
-    name: str,
-    config: Mapping[str, Any],
-    pairs: Sequence[KnownPair],
-    before: Sequence[tuple[float | None, float | None]],
-    registry: Registry,
-    context: RunContext,
-) -> float | None:
-    """Share of these pairs with equal values from a second judge, which asks anew; of those scored both times."""
-    judge = registry.create("judge", name, config, replace(context, fresh_verdicts=True))
-    again = values(name, judge, [group(pair.prompt, pair.better, pair.worse) for pair in pairs])
-    _close(judge)
-    both = [(a, b) for a, b in zip(before[: len(pairs)], again, strict=True) if None not in (*a, *b)]
-    return sum(_same(a, b) for a, b in both) / len(both) if both else None
+def retest(before: Sequence[Sequence[float | None]], again: Sequence[Sequence[float | None]]) -> float | None:
+    """Share of pairs with equal values, two engines' rounding apart, of those scored both times."""
+    both = [(a, b) for a, b in zip(before, again, strict=True) if None not in (*a, *b)]
+    same = [all(abs(x - y) < SAME_VERDICT for x, y in zip(a, b, strict=True)) for a, b in both]  # type: ignore[operator]
+    return sum(same) / len(same) if same else None
 
 
 def length_slope(differences: Sequence[tuple[float, str, str]]) -> Interval | None:
@@ -193,20 +173,7 @@ def length_slope(differences: Sequence[tuple[float, str, str]]) -> Interval | No
     return Interval(slope, slope - reach, slope + reach, error, n)
 
 
-def _same(one: Sequence[float | None], other: Sequence[float | None]) -> bool:
-    """Two engines' rounding apart."""
-    return all(
-        a == b or (a is not None and b is not None and abs(a - b) < SAME_VERDICT)
-        for a, b in zip(one, other, strict=True)
-    )
-
-
 def _right(better: float | None, worse: float | None) -> float:
     assert better is not None
     assert worse is not None
     return 0.5 if better == worse else float(better > worse)
-
-
-def _close(judge: Judge) -> None:
-    if callable(close := getattr(judge, "close", None)):
-        close()

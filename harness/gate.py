@@ -160,7 +160,7 @@ def _invalid(incumbent: EvalReport, candidate: EvalReport, anchor: EvalReport) -
 
 def contradictory(report: EvalReport, config: GateConfig) -> str:
     """Which judge of the evaluation contradicts itself more than is allowed, "" if none does."""
-    for suite in report.suites:
+    for suite in (suite for suite in report.suites if suite.role != "monitor"):
         for name, value in suite.judging.items():
             if name.endswith("/flip_rate") and config.max_flip_rate is not None and value > config.max_flip_rate:
                 judge = name.split("/")[1]

@@ -43,14 +43,24 @@ class Bench:
 
     def figures(self) -> dict[str, float]:
         """`judge/NAME/...` of the judges that report on themselves."""
-        reporting = {name: judge for name, judge in self.judges.items() if isinstance(judge, ReportingJudge)}
-        return {f"judge/{name}/{key}": float(v) for name, j in reporting.items() for key, v in j.figures().items()}
+        return {f"judge/{name}/{key}": v for name, judge in self.judges.items() for key, v in figures_of(judge).items()}
 
     def close(self) -> None:
         """Free what the judges hold, such as a model of their own."""
         for judge in self.judges.values():
-            if callable(close := getattr(judge, "close", None)):
-                close()
+            close_judge(judge)
+
+
+def figures_of(judge: Judge) -> dict[str, float]:
+    """What a judge says of itself, nothing of one that does not."""
+    own = judge.figures() if isinstance(judge, ReportingJudge) else {}
+    return {name: float(value) for name, value in own.items()}
+
+
+def close_judge(judge: Judge) -> None:
+    """Free what it holds; most hold nothing."""
+    if callable(close := getattr(judge, "close", None)):
+        close()
 
 
 def seat_judges(

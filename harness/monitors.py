@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from pydantic import Field
 
 from harness.rewards import reward
 from harness.specs import Config
-from harness.statistics import Interval, mean_interval, paired_interval
+from harness.statistics import Interval, paired_interval, share_interval
 from harness.text_figures import TextFigures
 from harness.types import Completion, Group, ScoredGroup
 
@@ -64,10 +64,19 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class CanaryFigures:
-    judged: int
-    """Canaries whose reward, and that of the answer beside it, is known."""
-    won: int
+    """By kind, how many canaries there were whose reward and that of the answer beside them is known, and how many of
+    these won."""
+
+    judged_by_kind: Mapping[str, int]
     won_by_kind: Mapping[str, int]
+
+    @property
+    def judged(self) -> int:
+        return sum(self.judged_by_kind.values())
+
+    @property
+    def won(self) -> int:
+        return sum(self.won_by_kind.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +160,7 @@ def judge_gap(
 
 def win_rates(pairs: Sequence[ScoredGroup], alpha: float) -> dict[str, Interval]:
     """By judge, how often the second answer of a pair is valued above the first, ties counting half. Pairs that a judge
-    leaves unscored are left out of its rate. `estimate` is the plain share; the bounds are those of `mean_interval`."""
+    leaves unscored are left out of its rate."""
     found: dict[str, list[tuple[float, str]]] = {}
     for pair in pairs:
         prompt = pair.group.prompt
@@ -162,7 +171,7 @@ def win_rates(pairs: Sequence[ScoredGroup], alpha: float) -> dict[str, Interval]
     rates = {}
     for judge, known in found.items():
         wins, clusters = [won for won, _ in known], [cluster for _, cluster in known]
-        rates[judge] = replace(mean_interval(wins, clusters, alpha=alpha), estimate=sum(wins) / len(wins))
+        rates[judge] = share_interval(wins, clusters, alpha=alpha)
     return rates
 
 
@@ -210,14 +219,14 @@ def kl_per_token(policy: Sequence[Sequence[float]], anchor: Sequence[Sequence[fl
 def canary_figures(judged: Sequence[ScoredGroup], kinds: Sequence[str], weights: Mapping[str, float]) -> CanaryFigures:
     """Of pairs (the policy's own answer, a canary). A canary wins when it is worth something (a reward above 0) and no
     less than the answer beside it; at 0 against 0 nobody gains by it."""
-    won: dict[str, int] = dict.fromkeys(kinds, 0)
-    known = 0
+    known: dict[str, int] = dict.fromkeys(kinds, 0)
+    won = dict(known)
     for pair, kind in zip(judged, kinds, strict=True):
         own, canary = (reward(scores, weights) for scores in pair.scores)
         if own is not None and canary is not None:
-            known += 1
+            known[kind] += 1
             won[kind] += canary > 0 and canary >= own
-    return CanaryFigures(known, sum(won.values()), won)
+    return CanaryFigures(known, won)
 
 
 def drift(start: Sequence[ScoredGroup], now: Sequence[ScoredGroup]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +54,10 @@ def mean_interval(values: Sequence[float], clusters: Sequence[str], *, alpha: fl
     return Interval(
         back(shifted.estimate), back(shifted.lower), back(shifted.upper), shifted.standard_error / 2, shifted.n
     )
+
+
+def share_interval(values: Sequence[float], clusters: Sequence[str], *, alpha: float) -> Interval:
+    """`mean_interval` to be shown beside what was counted: its bounds, around the plain mean."""
+    bounds = mean_interval(values, clusters, alpha=alpha)
+    mean = math.fsum(values) / len(values)
+    return replace(bounds, estimate=mean, lower=min(mean, bounds.lower), upper=max(mean, bounds.upper))

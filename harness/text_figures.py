@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.refusals import refusal
 from harness.types import ScoredGroup
-
-_REFUSAL = re.compile(
-    r"\b(i|we) (can ?not|can['\u2019]t|won['\u2019]t|will not|am unable to|am not able to) (\w+ )?"
-    r"(help|assist|answer|do|provide|comply|fulfill|discuss|share|support)\b"
-    r"|\b(i['\u2019]m|i am) (sorry|afraid),? (but )?(i|we|that)\b"
-    r"|\bas an? (ai|language model)\b",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +25,7 @@ class TextFigures:
     truncated: float
 
 
-def refuses(text: str) -> bool:
-    """Whether the beginning of an answer declines, in the English phrases that assistants decline with."""
-    return _REFUSAL.search(text[:200]) is not None
-
-
-def text_figures(groups: Sequence[ScoredGroup], refuses: Callable[[str], bool] = refuses) -> TextFigures:
+def text_figures(groups: Sequence[ScoredGroup]) -> TextFigures:
     """Raises ValueError where there is no completion."""
     answers = [completion for scored in groups for completion in scored.group.completions]
     if not answers:
@@ -50,7 +37,7 @@ def text_figures(groups: Sequence[ScoredGroup], refuses: Callable[[str], bool] =
         distinct_1=_distinct([gram for w in words for gram in _ngrams(w, 1)]),
         distinct_2=_distinct([gram for w in words for gram in _ngrams(w, 2)]),
         repeated_4=_share(sum(len(f) - len(set(f)) for f in fours), sum(map(len, fours))),
-        refused=sum(refuses(answer.text) for answer in answers) / len(answers),
+        refused=sum(refusal(answer.text) is not None for answer in answers) / len(answers),
         empty=sum(not answer.text.strip() for answer in answers) / len(answers),
         truncated=sum(answer.finish_reason == "length" for answer in answers) / len(answers),
     )

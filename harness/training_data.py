@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError, StoreError, did_you_mean
+from harness.jsonl import read_jsonl, read_text
 from harness.protocols import RunContext
 from harness.records import read_groups
 from harness.store import RunStore
@@ -109,34 +110,16 @@ def read_rows(path: Path) -> Iterator[Row]:
 
     Raises ConfigError naming the line and field of the first that is wrong.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read ({error})", where=str(path), remedy="Name a JSONL file.") from None
     if path.suffix == ".txt":
-        yield _document({"text": text}, str(path))
+        yield _document({"text": read_text(path)}, str(path))
         return
-    lines = text.split("\n")
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield _row(line, where=f"{path}:{number}")
+    for where, values in read_jsonl(path):
+        yield _row(values, where=where)
 
 
-def _row(line: str, *, where: str) -> Row:
-    try:
-        values = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ConfigError(
-            f"not JSON: {error.msg} at character {error.pos}", where=where, remedy="Correct it."
-        ) from None
-    if not isinstance(values, dict):
-        raise ConfigError("not a JSON object", where=where, remedy=f"Write one of {FORMATS}.")
+def _row(values: dict[str, Any], *, where: str) -> Row:
     if unknown := sorted(set(values) - KEYS):
         raise ConfigError(f"unknown key {unknown[0]!r}", where=where, remedy=did_you_mean(unknown[0], sorted(KEYS)))
-    try:
-        canonical_json(values).encode()
-    except UnicodeEncodeError as error:
-        raise ConfigError(f"half of a character ({error.reason})", where=where, remedy="Mend the text.") from None
     if "text" in values:
         return _document(values, where)
     if "messages" in values:

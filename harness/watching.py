@@ -86,7 +86,7 @@ class Watch:
         write_groups(path / "train.parquet", trained)
         canaries = None
         if monitors.canary_prompts:
-            groups, kinds = canary_pairs(after[: monitors.canary_prompts], self._encode())
+            groups, kinds = canary_pairs([scored.group for scored in after[: monitors.canary_prompts]], self._encode())
             judged = judge_pairs(bench, groups)
             write_groups(path / "canaries.parquet", judged)
             canaries = canary_figures(judged, kinds, bench.weights)

@@ -42,7 +42,6 @@ def check_command(
     Says how often it is right, how often it contradicts itself, what length is worth to it, how many of its replies
     could be read, and whether it says the same again.
     """
-    from harness.canaries import CANARIES
     from harness.checking import check_judge
     from harness.config import apply_sets
     from harness.durable import write_text
@@ -56,11 +55,7 @@ def check_command(
         check: app.registry.create("check", check, {"count": count, "seed": seed}, context)
         for check in checks or ("written",)
     }
-    canaries = [(canary.kind, canary.text) for canary in CANARIES]
-    reports = [
-        check_judge(judge, settings, check, known, app.registry, context, canaries=canaries)
-        for check, known in pairs.items()
-    ]
+    reports = [check_judge(judge, settings, check, known, app.registry, context) for check, known in pairs.items()]
     records = [{**asdict(report), "parse_rate": report.parse_rate} for report in reports]
     if out is not None:
         write_text(out, json.dumps(records, indent=1) + "\n")

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.judging import checked_scores
-from harness.protocols import Judge, ReportingJudge, RunContext
+from harness.judging import checked_scores, close_judge, figures_of
+from harness.protocols import Judge, RunContext
 from harness.seats import make_judge
 from harness.specs import JudgeSeat
 from harness.types import Group, Score
@@ -28,12 +28,10 @@ class Seated:
 
     def figures(self) -> dict[str, float]:
         """What it says of itself, under its label."""
-        own = self.judge.figures() if isinstance(self.judge, ReportingJudge) else {}
-        return {f"{self.label}/{name}": float(value) for name, value in own.items()}
+        return {f"{self.label}/{name}": value for name, value in figures_of(self.judge).items()}
 
     def close(self) -> None:
-        if callable(close := getattr(self.judge, "close", None)):
-            close()
+        close_judge(self.judge)
 
 
 def seat_all(seats: Sequence[JudgeSeat], names: Sequence[str], context: RunContext, *, where: str) -> list[Seated]:

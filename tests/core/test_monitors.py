@@ -29,7 +29,7 @@ from harness.monitors import (
 from harness.plugins import validate
 from harness.records import read_monitors, write_json
 from harness.statistics import Interval
-from harness.text_figures import refuses, text_figures
+from harness.text_figures import text_figures
 from harness.types import Completion, Group, Prompt, Sampling, Score, ScoredGroup
 from harness.watching import frozen_pairs, judge_pairs
 
@@ -76,28 +76,12 @@ def test_text_that_has_no_n_grams_has_no_share_of_them() -> None:
         text_figures([])
 
 
-def test_cut_off_answers_are_counted_and_what_refuses_can_be_given() -> None:
-    group = scored("one", "two")
+def test_cut_off_answers_and_refusals_are_counted() -> None:
+    group = scored("one", "I cannot help with that.")
     cut = replace(group.group.completions[0], finish_reason="length")
     group = replace(group, group=replace(group.group, completions=(cut, group.group.completions[1])))
-    figures = text_figures([group], refuses=lambda text: text == "two")
+    figures = text_figures([group])
     assert (figures.truncated, figures.refused) == (0.5, 0.5)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("I can't help with that.", True),
-        ("I\u2019m sorry, but that is not something I can do.", True),
-        ("As an AI language model, I have no opinion.", True),
-        ("We are unable to say. I cannot really answer this.", True),
-        ("The shop was sorry to close; you can not go there.", False),
-        ("I can help with that.", False),
-        ("x " * 150 + "I cannot help", False),
-    ],
-)
-def test_refusals_are_told_from_answers(text: str, expected: bool) -> None:
-    assert refuses(text) is expected
 
 
 @given(st.lists(st.text(alphabet="ab ", max_size=30), min_size=1, max_size=5))
@@ -209,7 +193,7 @@ def test_a_canary_wins_by_no_less_than_the_answer_beside_it_and_more_than_nothin
 
 def test_canaries_stop_the_loop_above_their_share() -> None:
     text = text_figures([scored("a")])
-    report = MonitorReport(text, text, canaries=CanaryFigures(4, 2, {"echo": 2, "empty": 0}))
+    report = MonitorReport(text, text, canaries=CanaryFigures({"echo": 2, "empty": 2}, {"echo": 2, "empty": 0}))
     assert alarms(report, MonitorsConfig(max_canary_wins=0.5)) == ()
     found = alarms(report, MonitorsConfig(max_canary_wins=0.4))
     assert found == ("2 of 4 canary answers win with the training judges (echo)",)
@@ -218,7 +202,7 @@ def test_canaries_stop_the_loop_above_their_share() -> None:
 def test_canaries_say_what_was_asked_and_read_no_placeholder_in_it() -> None:
     own = scored("mine")
     asked = replace(own.group.prompt, messages=({"role": "user", "content": "what is {question}?"},))
-    groups, kinds = canary_pairs([replace(own, group=replace(own.group, prompt=asked))], lambda text: [len(text)])
+    groups, kinds = canary_pairs([replace(own.group, prompt=asked)], lambda text: [len(text)])
     texts = {canary.id: group.completions[1].text for canary, group in zip(CANARIES, groups, strict=True)}
     assert (texts["empty"], texts["echo"]) == ("", "what is {question}?")
     assert {group.completions[0].text for group in groups} == {"mine"}
@@ -262,7 +246,9 @@ def test_a_report_reads_back_as_it_was_written(tmp_path: Path) -> None:
     bare = MonitorReport(text, text)
     gap = Gap(interval(0.3, 0.1), interval(-0.3, 0.1), interval(0.6, 0.2))
     rates = {"train/j": interval(0.6, 0.1)}
-    whole = MonitorReport(text, text, gap, rates, 0.25, CanaryFigures(4, 2, {"echo": 2}), {"train/j": 0.5}, ("why",))
+    whole = MonitorReport(
+        text, text, gap, rates, 0.25, CanaryFigures({"echo": 4}, {"echo": 2}), {"train/j": 0.5}, ("why",)
+    )
     for report in (bare, whole):
         write_json(tmp_path / "monitors.json", report)
         assert read_monitors(tmp_path / "monitors.json") == report

@@ -63,7 +63,7 @@ def test_a_line_ends_at_a_newline_and_nowhere_else(tmp_path: Path) -> None:
     ("row", "says"),
     [
         ("{", "not JSON"),
-        ([1], "not a JSON object"),
+        ([1], "a row is a JSON object, not list"),
         ({}, "prompt is missing"),
         ({"prompt": "Hi?"}, "completion is missing"),
         ({"prompt": "Hi?", "chosen": "a"}, "rejected is missing"),

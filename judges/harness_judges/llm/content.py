@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from harness.jsonl import read_text
 from harness.types import digest
-from harness_judges.llm.prompts import TEMPLATES, read_text
+from harness_judges.llm.prompts import TEMPLATES
 from harness_judges.llm.rubric import load_rubric
 from harness_judges.llm.settings import AskingConfig, LlmConfig, PairwiseConfig, RankConfig
 

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.errors import ConfigError
+from harness.jsonl import read_text
 from harness.tools import render_tools
 from harness.types import Prompt, digest
 
@@ -76,15 +77,6 @@ def load_template(name: str, override: Path | None, *, known: Sequence[str], nee
     """The built-in template of that name, or the file in its place. Raises ConfigError naming what is wrong in it."""
     path = override or TEMPLATES / f"{name}.txt"
     return Template(read_text(path), str(path), frozenset(known), frozenset(needed))
-
-
-def read_text(path: Path) -> str:
-    """A text file. Raises ConfigError where there is none."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError(f"cannot be read ({reason})", where=str(path), remedy="Name a text file.") from None
 
 
 def fence(text: str, name: str) -> str:

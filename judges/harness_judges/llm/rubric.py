@@ -5,18 +5,17 @@ Two or three levels that say what they mean are told apart more reliably than th
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from harness.errors import ConfigError
+from harness.config import read_toml
 from harness.plugins import validate
 from harness.specs import Config
 from harness_judges.llm.asking import reply_schema
-from harness_judges.llm.prompts import TEMPLATES, read_text
+from harness_judges.llm.prompts import TEMPLATES
 
 DEFAULT = TEMPLATES / "helpfulness.toml"
 
@@ -73,8 +72,4 @@ class Rubric(Config):
 def load_rubric(path: Path | None) -> Rubric:
     """Raises ConfigError naming file, field and value where it is no rubric."""
     path = path or DEFAULT
-    try:
-        values = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"malformed TOML: {error}", where=str(path), remedy="Correct that line.") from None
-    return validate(Rubric, values, where=str(path))
+    return validate(Rubric, read_toml(path), where=str(path))
