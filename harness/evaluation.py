@@ -14,7 +14,7 @@ from harness.plugins import Registry
 from harness.protocols import Generator, RunContext, Suite
 from harness.rewards import JudgingConfig
 from harness.sampler import draw_groups
-from harness.types import EvalReport, ItemResult, Sampling, Score, ScoredGroup, SuiteReport, digest
+from harness.types import EvalReport, ItemResult, Prompt, Sampling, Score, ScoredGroup, SuiteReport, digest
 
 SuiteResults = Mapping[str, list[ScoredGroup]]
 
@@ -35,29 +35,47 @@ def evaluate_suites(
     """
     reports, results = [], {}
     for suite in suites:
-        items = suite.items[: config.limit]
-        sampling = eval_sampling(suite, config)
-        # What is missing is refused below, item by item, whatever its share of the verdicts.
-        bench = seat_judges(suite, "eval", registry, context, limits=JudgingConfig(max_failed=1.0, min_scored=0.0))
-        groups = draw_groups(generator, items, n=config.epochs, sampling=sampling, seed=context.seed)
-        scored = bench.score(groups)
-        _require_scored(suite, scored)
-        judging = verdict_figures(scored) | bench.figures()
-        bench.close()
+        scored, judging = score_items(suite, suite.items[: config.limit], generator, registry, context, config)
         results[suite.name] = scored
-        reports.append(
-            SuiteReport(
-                suite=suite.name,
-                role=suite.role,
-                fingerprint=suite_fingerprint(suite, registry, config),
-                items=tuple(_item(group) for group in scored),
-                margin=suite.margin,
-                anchor_margin=suite.anchor_margin,
-                floor=suite.floor,
-                judging=judging,
-            )
-        )
+        reports.append(suite_report(suite, scored, judging, registry, config))
     return EvalReport(policy_version, tuple(reports)), results
+
+
+def score_items(
+    suite: Suite,
+    items: Sequence[Prompt],
+    generator: Generator,
+    registry: Registry,
+    context: RunContext,
+    config: EvalConfig,
+) -> tuple[list[ScoredGroup], dict[str, float]]:
+    """Samples and judges `items` of a suite. Also returns how the judges did (`SuiteReport.judging`).
+
+    Raises JudgeFailure when fewer than MIN_SCORED of them are scored.
+    """
+    # What is missing is refused below, item by item, whatever its share of the verdicts.
+    bench = seat_judges(suite, "eval", registry, context, limits=JudgingConfig(max_failed=1.0, min_scored=0.0))
+    groups = draw_groups(generator, items, n=config.epochs, sampling=eval_sampling(suite, config), seed=context.seed)
+    scored = bench.score(groups)
+    _require_scored(suite, scored)
+    judging = verdict_figures(scored) | bench.figures()
+    bench.close()
+    return scored, judging
+
+
+def suite_report(
+    suite: Suite, scored: Sequence[ScoredGroup], judging: Mapping[str, float], registry: Registry, config: EvalConfig
+) -> SuiteReport:
+    return SuiteReport(
+        suite=suite.name,
+        role=suite.role,
+        fingerprint=suite_fingerprint(suite, registry, config),
+        items=tuple(_item(group) for group in scored),
+        margin=suite.margin,
+        anchor_margin=suite.anchor_margin,
+        floor=suite.floor,
+        judging=judging,
+    )
 
 
 def _require_scored(suite: Suite, groups: Sequence[ScoredGroup]) -> None:
@@ -110,6 +128,7 @@ def _item(scored: ScoredGroup) -> ItemResult:
         score=sum(known) / len(known) if known and len(known) == len(scored.rewards) else None,
         labels=tuple(_label(scores) for scores in scored.scores),
         slice=prompt.metadata.get("category", ""),
+        epochs=scored.rewards,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from harness.types import AdapterCheckpoint, Group, Preference, Prompt, Role, Sampling, Score, ScoredGroup, Update
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
+
+SuiteKind = Literal["generate", "likelihood"]
+"""What is judged: answers that the policy gives, or how likely it finds each item's reference."""
 
 
 # ---------------------------------------------------------------- what a component is given
@@ -255,5 +258,10 @@ class Suite:
     margin: float = 0.05
     anchor_margin: float = 0.075
     floor: float | None = None
+    kind: SuiteKind = "generate"
+    pair: str | None = None
+    """The suite that must be evaluated beside this one: what answers every item of one well fails the other."""
+    degenerate_bound: float = 0.3
+    """What no policy that ignores its input may reach here, or else in the paired suite."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """Loop settings that suit this suite; a config file and flags override them."""

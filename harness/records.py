@@ -137,12 +137,13 @@ def write_json(path: Path, record: EvalReport | GateDecision | MonitorReport) ->
 def read_report(path: Path) -> EvalReport:
     data = json.loads(path.read_text())
     suites = tuple(
-        SuiteReport(
-            **{**suite, "items": tuple(ItemResult(**{**i, "labels": tuple(i["labels"])}) for i in suite["items"])}
-        )
-        for suite in data["suites"]
+        SuiteReport(**{**suite, "items": tuple(_item(item) for item in suite["items"])}) for suite in data["suites"]
     )
     return EvalReport(data["policy_version"], suites)
+
+
+def _item(data: dict[str, Any]) -> ItemResult:
+    return ItemResult(**{**data, "labels": tuple(data["labels"]), "epochs": tuple(data.get("epochs", ()))})
 
 
 def read_decision(path: Path) -> GateDecision:

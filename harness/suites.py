@@ -6,6 +6,9 @@
     items = "items.jsonl"        train = "train.jsonl"       # train is optional; or, instead of both:
     builder = "package.module:function"                      # (progress, **options) -> (train, items) of Prompt
     margin = 0.05                anchor_margin = 0.075       floor = 0.9
+    kind = "generate"            # or likelihood: judges see how likely the policy finds each reference
+    pair = "other"               # a suite that must be evaluated beside this one
+    degenerate_bound = 0.3       # what a policy that ignores its input must stay below, here or in the pair
     [suite.options]              # for the builder
     [suite.sampling]             # how answers are drawn in evaluation: temperature, max_tokens ...
     [[judges]]                   # name, config, weight, use = "train" | "eval" | "both" | "gold"
@@ -31,7 +34,7 @@ from harness.config import read_toml
 from harness.errors import ConfigError, did_you_mean
 from harness.jsonl import read_jsonl
 from harness.plugins import validate
-from harness.protocols import JudgeUse, Progress, SilentProgress, Suite
+from harness.protocols import JudgeUse, Progress, SilentProgress, Suite, SuiteKind
 from harness.specs import Config, SuiteSpec
 from harness.types import Prompt, Role, Sampling
 
@@ -72,6 +75,9 @@ class _Head(Config):
     margin: float = Field(default=0.05, gt=0, le=1)
     anchor_margin: float = Field(default=0.075, gt=0, le=1)
     floor: Share | None = None
+    kind: SuiteKind = "generate"
+    pair: str | None = None
+    degenerate_bound: Share = 0.3
     sampling: _Sampling = _Sampling()
 
     @model_validator(mode="after")
@@ -178,6 +184,9 @@ def load_suite(folder: Path, progress: Progress | None = None) -> Suite:
         margin=head.margin,
         anchor_margin=head.anchor_margin,
         floor=head.floor,
+        kind=head.kind,
+        pair=head.pair,
+        degenerate_bound=head.degenerate_bound,
         recipe=manifest.recipe,
     )
 

@@ -246,6 +246,8 @@ class ItemResult:
     score: float | None
     labels: tuple[str, ...] = ()
     slice: str = ""
+    epochs: tuple[float | None, ...] = ()
+    """The score of each completion."""
 
 
 @dataclass(frozen=True, slots=True)
