@@ -7,6 +7,7 @@
     builder = "package.module:function"                      # (progress, **options) -> (train, items) of Prompt
     margin = 0.05                anchor_margin = 0.075       floor = 0.9
     kind = "generate"            # or likelihood: judges see how likely the policy finds each reference
+    rule = "mean"                # or no_new_failures: no item that passed before may fail (guard, regression)
     pair = "other"               # a suite that must be evaluated beside this one
     degenerate_bound = 0.3       # what a policy that ignores its input must stay below, here or in the pair
     [suite.options]              # for the builder
@@ -36,7 +37,7 @@ from harness.jsonl import read_jsonl
 from harness.plugins import validate
 from harness.protocols import JudgeUse, Progress, SilentProgress, Suite, SuiteKind
 from harness.specs import Config, SuiteSpec
-from harness.types import Prompt, Role, Sampling
+from harness.types import Prompt, Role, Sampling, SuiteRule
 
 MANIFEST = "suite.toml"
 
@@ -75,6 +76,7 @@ class _Head(Config):
     margin: float = Field(default=0.05, gt=0, le=1)
     anchor_margin: float = Field(default=0.075, gt=0, le=1)
     floor: Share | None = None
+    rule: SuiteRule = "mean"
     kind: SuiteKind = "generate"
     pair: str | None = None
     degenerate_bound: Share = 0.3
@@ -88,6 +90,8 @@ class _Head(Config):
             raise ValueError("options are for a builder, and there is none")
         if self.builder is not None and self.train is not None:
             raise ValueError("train is a file of rows; a builder makes its own")
+        if self.rule == "no_new_failures" and self.role not in ("guard", "regression"):
+            raise ValueError(f"rule no_new_failures is for a guard or a regression suite, and the role is {self.role}")
         return self
 
 
@@ -184,6 +188,7 @@ def load_suite(folder: Path, progress: Progress | None = None) -> Suite:
         margin=head.margin,
         anchor_margin=head.anchor_margin,
         floor=head.floor,
+        rule=head.rule,
         kind=head.kind,
         pair=head.pair,
         degenerate_bound=head.degenerate_bound,
