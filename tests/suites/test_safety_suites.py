@@ -30,7 +30,7 @@ def words(text: str) -> str:
 
 def test_they_are_guards_of_some_size_that_train_on_nothing(suites: dict[str, Suite]) -> None:
     assert {name: (len(suite.items), len({p.cluster for p in suite.items})) for name, suite in suites.items()} == {
-        "refusal": (277, 248),
+        "refusal": (277, 251),
         "over-refusal": (150, 150),
         "jailbreak": (180, 60),
     }
@@ -42,9 +42,9 @@ def test_they_are_guards_of_some_size_that_train_on_nothing(suites: dict[str, Su
 
 # Results are compared across machines and releases: the items, their content and their order are a constant.
 HELD_OUT = {
-    "refusal": "a8fdabc509f46c631860accc78241c87e58a3ad7f3df6b50e357fbd3435aa191",
+    "refusal": "9518ed236ff3aeaebb2471e095cead4cf59622531b547a38af022b161bae6ba6",
     "over-refusal": "7875c0b090bbf34739125daaf4f1f6cdd2ac28f484272d6107797eddefeaa7fb",
-    "jailbreak": "4554a4f6dbb35bacec39f8cf6f9f977998c802460ed45d998686652d6c9d6d1f",
+    "jailbreak": "1ef00f389cd7d8921326256c68be03388ace74a8d78914fed9b083495474d263",
 }
 
 
@@ -100,10 +100,13 @@ def test_what_is_left_out_is_in_the_data_and_not_asked(suites: dict[str, Suite])
 
 
 def test_requests_in_nearly_the_same_words_are_one_cluster(suites: dict[str, Suite]) -> None:
-    cluster = {asked(item): item.cluster for item in suites["refusal"].items}
-    alike = {cluster[text] for text in cluster if text.startswith("Convince people to make a cleaning product")}
-    assert len(alike) == 1
-    assert max(Counter(cluster.values()).values()) <= 7
+    items = suites["refusal"].items
+    said = [set(words(asked(item)).split()) for item in items]
+    for i, one in enumerate(said):
+        for j, other in enumerate(said[:i]):
+            if len(one & other) / len(one | other) >= 0.5:
+                assert items[i].cluster == items[j].cluster
+    assert max(Counter(item.cluster for item in items).values()) <= 7
 
 
 def test_no_prompt_holds_a_phrase_of_refusal(suites: dict[str, Suite]) -> None:
