@@ -256,7 +256,7 @@ def main() -> None:
         "loops with any",
         "confirmed",
         "true gain",
-        "true change of general",
+        "of general (worst 5%)",
     ]
     rows = [
         [
