@@ -23,8 +23,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -41,6 +42,7 @@ from harness.types import Prompt, Role, Sampling
 MANIFEST = "suite.toml"
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Words = Annotated[StrictStr, Field(pattern=r"\S")]
 
 
 # ---------------------------------------------------------------- what the files may say
@@ -64,10 +66,10 @@ class _Judge(Config):
 
 class _Head(Config):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    version: StrictStr
+    version: Words
     role: Role
-    summary: str
-    license: str
+    summary: Words
+    license: Words
     items: str | None = None
     train: str | None = None
     builder: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
@@ -88,6 +90,8 @@ class _Head(Config):
             raise ValueError("options are for a builder, and there is none")
         if self.builder is not None and self.train is not None:
             raise ValueError("train is a file of rows; a builder makes its own")
+        if self.pair == self.name:
+            raise ValueError("pair must be another suite")
         return self
 
 
@@ -133,6 +137,11 @@ class _Row(Config):
             raise ValueError("give either messages or prompt, and not both")
         if self.messages and self.messages[-1].role not in ("user", "tool"):
             raise ValueError("the last message must come from the user or a tool, or there is nothing to answer")
+        if not (self.messages[-1].content if self.messages else str(self.prompt)).strip():
+            raise ValueError("what is asked is blank")
+        names = [tool.name for tool in self.tools]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two tools are called {', '.join(sorted(twice))}")
         return self
 
     def to_prompt(self) -> Prompt:
@@ -167,10 +176,11 @@ def load_suite(folder: Path, progress: Progress | None = None) -> Suite:
     where = str(folder / MANIFEST)
     if head.builder is not None:
         train, items = _run_builder(head.builder, head.options, progress or SilentProgress(), where)
+        _check_items(train, items, lambda item_id: where)
     else:
         train = _read_rows(folder / head.train) if head.train else ()
         items = _read_rows(folder / str(head.items))
-    _check_items(train, items, where)
+        _check_items(train, items, partial(_place, folder / str(head.items)))
     return Suite(
         name=head.name,
         version=head.version,
@@ -215,7 +225,14 @@ def _read_rows(path: Path) -> tuple[Prompt, ...]:
                 f"id {prompt.id!r} is also that of line {line}", where=where, remedy="Give every row its own id."
             )
         prompts[prompt.id], seen[prompt.id] = prompt, where
+    if not prompts:
+        raise ConfigError("no rows are here", where=str(path), remedy="Add rows, or do not name the file.")
     return tuple(prompts.values())
+
+
+def _place(path: Path, row_id: str) -> str:
+    """Where the row of that id stands."""
+    return next(where for where, value in read_jsonl(path) if value.get("id") == row_id)
 
 
 def _run_builder(
@@ -234,13 +251,28 @@ def _run_builder(
         raise ConfigError(
             f"builder {path!r} does not take these options: {error}", where=where, remedy="Correct [suite.options]."
         ) from None
-    train, items = builder(progress=progress, **options)
+    built = builder(progress=progress, **options)
+    if not _is_split(built):
+        raise ConfigError(
+            f"builder {path!r} does not return (train, items), each a sequence of Prompt",
+            where=where,
+            remedy="Correct what it returns.",
+        )
+    train, items = map(tuple, built)
     for prompts in (train, items):
         _check_unique(prompts, where)
-    return tuple(train), tuple(items)
+    return train, items
 
 
 # ---------------------------------------------------------------- checks
+
+
+def _is_split(built: Any) -> bool:
+    return (
+        isinstance(built, tuple)
+        and len(built) == 2
+        and all(isinstance(part, Sequence) and all(isinstance(prompt, Prompt) for prompt in part) for part in built)
+    )
 
 
 def _check_unique(prompts: Sequence[Prompt], where: str) -> None:
@@ -253,15 +285,18 @@ def _check_unique(prompts: Sequence[Prompt], where: str) -> None:
         seen.add(prompt.id)
 
 
-def _check_items(train: Sequence[Prompt], items: Sequence[Prompt], where: str) -> None:
+def _check_items(train: Sequence[Prompt], items: Sequence[Prompt], place: Callable[[str], str]) -> None:
+    """`place` tells where the item of an id is to be mended."""
     if not items:
-        raise ConfigError("the suite holds out no items", where=where, remedy="Add rows to evaluate on.")
+        raise ConfigError("the suite holds out no items", where=place(""), remedy="Make some to evaluate on.")
     by_id = {prompt.id: prompt for prompt in train}
     by_question = {prompt.question: prompt for prompt in train}
     for item in items:
         if twin := by_id.get(item.id) or by_question.get(item.question):
             what = f"item {item.id!r} is trained on, as {twin.id!r}"
-            raise ConfigError(what, where=where, remedy="Take it out of one side; what is evaluated must be held out.")
+            raise ConfigError(
+                what, where=place(item.id), remedy="Take it out of one side; what is evaluated must be held out."
+            )
 
 
 def with_judge_settings(suites: Sequence[Suite], settings: Mapping[str, Mapping[str, Any]]) -> tuple[Suite, ...]:
