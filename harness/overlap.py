@@ -13,6 +13,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from harness.types import Prompt
 
@@ -20,6 +21,9 @@ NEAR = 0.7
 """What one changed word leaves of a text of 33 words; of a longer one it leaves more, at the ends of a text as well."""
 WORDS = 5
 """In an n-gram. A text with fewer has one n-gram, all of it."""
+MANY = 20
+"""Of so many prompts, what more than half of them hold is an instruction or an example before each question.
+It is left out, unless a prompt holds nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,9 @@ def overlaps(prompts: Sequence[Prompt], others: Sequence[Prompt] | None = None) 
     others = prompts if others is None else others
     sets = [ngrams(text_of(prompt)) for prompt in prompts]
     other_sets = sets if within else [ngrams(text_of(prompt)) for prompt in others]
+    form = _form(sets) | _form(other_sets)
+    sets = [grams - form or grams for grams in sets]
+    other_sets = [grams - form or grams for grams in other_sets]
     count = Counter(gram for grams in (sets if within else [*sets, *other_sets]) for gram in grams)
     holders: defaultdict[str, list[int]] = defaultdict(list)
     for index, grams in enumerate(other_sets):
@@ -46,7 +53,8 @@ def overlaps(prompts: Sequence[Prompt], others: Sequence[Prompt] | None = None) 
     for index, (prompt, grams) in enumerate(zip(prompts, sets, strict=True)):
         candidates = {at for gram in _rarest(grams, count) for at in holders[gram] if not within or at > index}
         for at in sorted(candidates):
-            similarity = len(grams & other_sets[at]) / len(grams | other_sets[at])
+            shared = len(grams & other_sets[at])
+            similarity = shared / (len(grams) + len(other_sets[at]) - shared)
             if similarity >= NEAR:
                 yield Overlap(prompt, others[at], similarity, prompt.question == others[at].question)
 
@@ -58,10 +66,16 @@ def text_of(prompt: Prompt) -> str:
     return "\n".join(asked if prompt.messages else [prompt.target, prompt.reference or ""])
 
 
+@lru_cache(maxsize=1 << 15)  # a suite's items are held against the training prompts of many others
 def ngrams(text: str) -> frozenset[str]:
     """The WORDS-grams of a text's words, up to case and punctuation; of a text without words, the text."""
     words = re.findall(r"\w+", text.casefold()) or [text.strip()]
     return frozenset(" ".join(words[start : start + WORDS]) for start in range(max(1, len(words) - WORDS + 1)))
+
+
+def _form(sets: Sequence[frozenset[str]]) -> frozenset[str]:
+    count = Counter(gram for grams in sets for gram in grams)
+    return frozenset(gram for gram, number in count.items() if len(sets) >= MANY and number > len(sets) / 2)
 
 
 def _rarest(grams: frozenset[str], count: Counter[str]) -> list[str]:

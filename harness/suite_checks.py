@@ -76,9 +76,9 @@ def validate_suites(
             loaded.append(_loaded(suite, registry, context))
         except HarnessError as error:
             findings.append(Finding(str(suite), "schema", "error", str(error)))
-    others = {other.name: other for other in (*(_loaded(other, registry, context) for other in against), *loaded)}
+    beside = [*loaded, *(_loaded(other, registry, context) for other in against)]
     for suite in context.progress.track(loaded, description="validate"):
-        findings += _findings(suite, others, registry, context)
+        findings += _findings(suite, [other for other in beside if other != suite], registry, context)
     return findings
 
 
@@ -96,11 +96,11 @@ def _loaded(suite: Suite | str | Path, registry: Registry, context: RunContext) 
     return once
 
 
-def _findings(suite: Suite, others: Mapping[str, Suite], registry: Registry, context: RunContext) -> list[Finding]:
+def _findings(suite: Suite, others: Sequence[Suite], registry: Registry, context: RunContext) -> list[Finding]:
     report = _Report(suite.name)
     _check_schema(suite, report)
     _check_duplicates(suite, report)
-    _check_overlap(suite, others.values(), report)
+    _check_overlap(suite, others, report)
     bench = _bench(suite, registry, context, report)
     if bench is None:
         why = "nothing is answered" if suite.kind == "likelihood" else "its judges are not asked"
@@ -167,19 +167,20 @@ def _check_duplicates(suite: Suite, report: _Report) -> None:
         report.say("duplicates", "ok", f"no two items ask the same{within}")
 
 
-def _check_overlap(suite: Suite, others: Iterable[Suite], report: _Report) -> None:
+def _check_overlap(suite: Suite, others: Sequence[Suite], report: _Report) -> None:
     wrong = False
-    trained = {suite.name: suite.train} | {other.name: other.train for other in others if other.train}
-    for name, train in trained.items():
-        found = list(overlaps(suite.items, train))
+    trained = [other for other in (suite, *others) if other.train]
+    for other in trained:
+        found = list(overlaps(suite.items, other.train))
         exact, near = (_pairs(o for o in found if o.exact == same) for same in (True, False))
-        wrong |= report.problems("overlap", "error", f"items are trained on in {name}", exact)
-        what = f"items are near copies of training prompts of {name} (5-gram Jaccard index of {NEAR:g} or more)"
+        wrong |= report.problems("overlap", "error", f"items are trained on in {other.name}", exact)
+        what = f"items are near copies of training prompts of {other.name} (5-gram Jaccard index of {NEAR:g} or more)"
         wrong |= report.problems("overlap", "warning", what, near)
     shared = sorted({item.cluster for item in suite.items if item.cluster} & {p.cluster for p in suite.train})
     wrong |= report.problems("overlap", "warning", "clusters are both held out and trained on", shared)
     if not wrong:
-        report.say("overlap", "ok", f"no item is trained on in {', '.join(trained)}")
+        names = ", ".join(other.name for other in trained) or "it: there are no training prompts"
+        report.say("overlap", "ok", f"no item is trained on in {names}")
 
 
 def _pairs(found: Iterable[Overlap]) -> list[str]:
@@ -237,7 +238,7 @@ def _check_oracle(suite: Suite, bench: Bench, report: _Report) -> None:
 
 
 def _check_degenerate(
-    suite: Suite, bench: Bench, others: Mapping[str, Suite], registry: Registry, context: RunContext, report: _Report
+    suite: Suite, bench: Bench, others: Sequence[Suite], registry: Registry, context: RunContext, report: _Report
 ) -> None:
     policies = degenerate_policies(suite)
     scores = _scores(policies, suite, bench)
@@ -272,7 +273,7 @@ def _scores(policies: Sequence[Policy], suite: Suite, bench: Bench) -> dict[str,
 def _caught_in_pair(
     suite: Suite,
     policies: Sequence[Policy],
-    others: Mapping[str, Suite],
+    others: Sequence[Suite],
     registry: Registry,
     context: RunContext,
     report: _Report,
@@ -282,7 +283,8 @@ def _caught_in_pair(
     if suite.pair is None:
         return {}
     try:
-        pair = others.get(suite.pair) or find_suite(suite.pair, registry, context)
+        pair = next((other for other in others if other.name == suite.pair), None)
+        pair = pair or find_suite(suite.pair, registry, context)
     except HarnessError as error:
         report.say("schema", "error", f"its pair: {error}")
         return {}

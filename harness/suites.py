@@ -32,7 +32,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, StrictStr, model_validator
 
 from harness.config import read_toml
-from harness.errors import ConfigError, did_you_mean
+from harness.errors import ConfigError, HarnessError, PluginError, did_you_mean
 from harness.jsonl import read_jsonl
 from harness.plugins import validate
 from harness.protocols import JudgeUse, Progress, SilentProgress, Suite, SuiteKind
@@ -225,14 +225,12 @@ def _read_rows(path: Path) -> tuple[Prompt, ...]:
                 f"id {prompt.id!r} is also that of line {line}", where=where, remedy="Give every row its own id."
             )
         prompts[prompt.id], seen[prompt.id] = prompt, where
-    if not prompts:
-        raise ConfigError("no rows are here", where=str(path), remedy="Add rows, or do not name the file.")
     return tuple(prompts.values())
 
 
 def _place(path: Path, row_id: str) -> str:
-    """Where the row of that id stands."""
-    return next(where for where, value in read_jsonl(path) if value.get("id") == row_id)
+    """Where the row of that id stands; the file, if there is none."""
+    return next((where for where, value in read_jsonl(path) if value.get("id") == row_id), str(path))
 
 
 def _run_builder(
@@ -251,7 +249,12 @@ def _run_builder(
         raise ConfigError(
             f"builder {path!r} does not take these options: {error}", where=where, remedy="Correct [suite.options]."
         ) from None
-    built = builder(progress=progress, **options)
+    try:
+        built = builder(progress=progress, **options)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise PluginError(f"builder {path!r} raised {type(error).__name__}: {error}", where=where) from error
     if not _is_split(built):
         raise ConfigError(
             f"builder {path!r} does not return (train, items), each a sequence of Prompt",
@@ -288,7 +291,7 @@ def _check_unique(prompts: Sequence[Prompt], where: str) -> None:
 def _check_items(train: Sequence[Prompt], items: Sequence[Prompt], place: Callable[[str], str]) -> None:
     """`place` tells where the item of an id is to be mended."""
     if not items:
-        raise ConfigError("the suite holds out no items", where=place(""), remedy="Make some to evaluate on.")
+        raise ConfigError("the suite holds out no items", where=place(""), remedy="Add some to evaluate on.")
     by_id = {prompt.id: prompt for prompt in train}
     by_question = {prompt.question: prompt for prompt in train}
     for item in items:

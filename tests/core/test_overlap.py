@@ -49,6 +49,15 @@ def test_system_messages_and_raw_texts() -> None:
     assert found(raw) == []
 
 
+def test_what_stands_before_every_question_is_left_out() -> None:
+    """Whole prompts would share 96 of 100 n-grams or more; a copy is found even where it is the form itself."""
+    head = " ".join(f"h{n}" for n in range(100))
+    prompts = [ask(str(n), f"{head} q{n} r{n} s{n}") for n in range(20)]
+    assert found(prompts) == []
+    assert found([*prompts, ask("copy", f"{head}, Q7 r7 s7")]) == [("7", "copy", 1.0, False)]
+    assert found([ask("a", head), *prompts, ask("b", head)]) == [("a", "b", 1.0, True)]
+
+
 @given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=12), max_size=8), st.integers(0, 8))
 def test_the_search_finds_what_comparing_all_pairs_finds(texts: list[list[str]], cut: int) -> None:
     prompts = [ask(str(n), " ".join(text)) for n, text in enumerate(texts)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, PluginError
 from harness.protocols import RunContext, SilentProgress
 from harness.suites import folder_spec, load_suite
 from harness.types import Prompt, Sampling
@@ -145,10 +145,7 @@ def test_what_is_trained_on_is_not_held_out(tmp_path: Path) -> None:
 
 
 def test_a_suite_without_items_or_manifest_is_refused(tmp_path: Path) -> None:
-    assert "items.jsonl: no rows" in error_of(write(tmp_path, ""))
-    folder = write(tmp_path, toml=HEAD + 'items = "items.jsonl"\ntrain = "train.jsonl"\n' + JUDGE)
-    (folder / "train.jsonl").write_text("\n")
-    assert "train.jsonl: no rows" in error_of(folder)
+    assert "items.jsonl: the suite holds out no items" in error_of(write(tmp_path, ""))
     assert "no suite.toml" in error_of(tmp_path / "nowhere")
     assert "no suite.toml" in error_of(tmp_path / "items.jsonl")
 
@@ -157,6 +154,9 @@ def test_a_suite_without_items_or_manifest_is_refused(tmp_path: Path) -> None:
 
 BUILDER = """
 from harness.types import Prompt
+
+def broken(progress):
+    return {}["no such key"]
 
 def nothing(progress):
     return [], []
@@ -188,6 +188,11 @@ def test_a_builder_makes_the_rows(builder: Path) -> None:
     suite = load_suite(write(builder, toml=with_builder("count = 3")), SilentProgress())
     assert [item.id for item in suite.items] == ["i0", "i1", "i2"]
     assert suite.train == (Prompt("t", ({"role": "user", "content": "t"},)),)
+
+
+def test_a_builder_that_raises_is_reported_as_a_plugin(builder: Path) -> None:
+    with pytest.raises(PluginError, match=r"suite\.toml.*broken.*KeyError: 'no such key'"):
+        load_suite(write(builder, toml=with_builder(path="demo_builder_module:broken")))
 
 
 @pytest.mark.parametrize(
