@@ -78,7 +78,7 @@ def validate_suites(
             findings.append(Finding(str(suite), "schema", "error", str(error)))
     beside = [*loaded, *(_loaded(other, registry, context) for other in against)]
     for suite in context.progress.track(loaded, description="validate"):
-        findings += _findings(suite, [other for other in beside if other != suite], registry, context)
+        findings += _findings(_Case(suite, [other for other in beside if other != suite], registry, context))
     return findings
 
 
@@ -96,32 +96,18 @@ def _loaded(suite: Suite | str | Path, registry: Registry, context: RunContext) 
     return once
 
 
-def _findings(suite: Suite, others: Sequence[Suite], registry: Registry, context: RunContext) -> list[Finding]:
-    report = _Report(suite.name)
-    _check_schema(suite, report)
-    _check_duplicates(suite, report)
-    _check_overlap(suite, others, report)
-    bench = _bench(suite, registry, context, report)
-    if bench is None:
-        why = "nothing is answered" if suite.kind == "likelihood" else "its judges are not asked"
-        report.say("oracle", "info", f"left out: {why}")
-        report.say("degenerate", "info", f"left out: {why}")
-    else:
-        _check_oracle(suite, bench, report)
-        _check_degenerate(suite, bench, others, registry, context, report)
-        bench.close()
-    return report.findings
-
-
 @dataclass
-class _Report:
-    """The findings on one suite, as they come in."""
+class _Case:
+    """A suite, those that it is held against, and the findings on it as they come in."""
 
-    suite: str
+    suite: Suite
+    others: Sequence[Suite]
+    registry: Registry
+    context: RunContext
     findings: list[Finding] = field(default_factory=list)
 
     def say(self, check: str, verdict: Verdict, detail: str, scores: Mapping[str, float] | None = None) -> None:
-        self.findings.append(Finding(self.suite, check, verdict, detail, scores or {}))
+        self.findings.append(Finding(self.suite.name, check, verdict, detail, scores or {}))
 
     def problems(
         self,
@@ -138,49 +124,68 @@ class _Report:
         return bool(examples)
 
 
+def _findings(case: _Case) -> list[Finding]:
+    _check_schema(case)
+    _check_duplicates(case)
+    _check_overlap(case)
+    bench = _bench(case)
+    if bench is None:
+        why = "nothing is answered" if case.suite.kind == "likelihood" else "its judges are not asked"
+        case.say("oracle", "info", f"left out: {why}")
+        case.say("degenerate", "info", f"left out: {why}")
+    else:
+        _check_oracle(case, bench)
+        _check_degenerate(case, bench)
+        bench.close()
+    return case.findings
+
+
 # ---------------------------------------------------------------- what it is made of
 
 
-def _check_schema(suite: Suite, report: _Report) -> None:
+def _check_schema(case: _Case) -> None:
+    suite = case.suite
     parts = {"version": suite.version, "license": suite.license, "summary": suite.summary, "items": suite.items}
     missing = [name for name, value in parts.items() if not (value.strip() if isinstance(value, str) else value)]
-    wrong = report.problems("schema", "error", "of its parts are missing", missing)
+    wrong = case.problems("schema", "error", "of its parts are missing", missing)
     ids = Counter(prompt.id for prompt in (*suite.items, *suite.train))
-    wrong |= report.problems("schema", "error", "ids are used twice", [name for name, n in ids.items() if n > 1])
+    wrong |= case.problems("schema", "error", "ids are used twice", [name for name, n in ids.items() if n > 1])
     alone = [item.id for item in suite.items if not item.cluster]
-    report.problems("schema", "warning", "items name no cluster and count as independent of all others", alone)
+    case.problems("schema", "warning", "items name no cluster and count as independent of all others", alone)
     if not wrong:
         clusters = len({item.cluster or item.id for item in suite.items})
         sizes = f"{len(suite.items)} items in {clusters} clusters, {len(suite.train)} training prompts"
-        report.say("schema", "ok", f"version {suite.version}, {suite.role}, {sizes}, {suite.license}")
+        case.say("schema", "ok", f"version {suite.version}, {suite.role}, {sizes}, {suite.license}")
 
 
-def _check_duplicates(suite: Suite, report: _Report) -> None:
+def _check_duplicates(case: _Case) -> None:
+    suite = case.suite
     found = list(overlaps(suite.items))
-    wrong = report.problems("duplicates", "error", "pairs of items ask the same", _pairs(o for o in found if o.exact))
+    wrong = case.problems("duplicates", "error", "pairs of items ask the same", _pairs(o for o in found if o.exact))
     near = [o for o in found if not o.exact]
     apart = [o for o in near if o.one.cluster != o.other.cluster]
     what = f"pairs of items of different clusters are near copies (5-gram Jaccard index of {NEAR:g} or more)"
-    wrong |= report.problems("duplicates", "warning", what, _pairs(apart))
+    wrong |= case.problems("duplicates", "warning", what, _pairs(apart))
     if not wrong:
         within = f"; near copies within clusters: {len(near)}" if near else ""
-        report.say("duplicates", "ok", f"no two items ask the same{within}")
+        case.say("duplicates", "ok", f"no two items ask the same{within}")
 
 
-def _check_overlap(suite: Suite, others: Sequence[Suite], report: _Report) -> None:
+def _check_overlap(case: _Case) -> None:
+    suite = case.suite
     wrong = False
-    trained = [other for other in (suite, *others) if other.train]
+    trained = [other for other in (suite, *case.others) if other.train]
     for other in trained:
         found = list(overlaps(suite.items, other.train))
         exact, near = (_pairs(o for o in found if o.exact == same) for same in (True, False))
-        wrong |= report.problems("overlap", "error", f"items are trained on in {other.name}", exact)
+        wrong |= case.problems("overlap", "error", f"items are trained on in {other.name}", exact)
         what = f"items are near copies of training prompts of {other.name} (5-gram Jaccard index of {NEAR:g} or more)"
-        wrong |= report.problems("overlap", "warning", what, near)
+        wrong |= case.problems("overlap", "warning", what, near)
     shared = sorted({item.cluster for item in suite.items if item.cluster} & {p.cluster for p in suite.train})
-    wrong |= report.problems("overlap", "warning", "clusters are both held out and trained on", shared)
+    wrong |= case.problems("overlap", "warning", "clusters are both held out and trained on", shared)
     if not wrong:
         names = ", ".join(other.name for other in trained) or "it: there are no training prompts"
-        report.say("overlap", "ok", f"no item is trained on in {names}")
+        case.say("overlap", "ok", f"no item is trained on in {names}")
 
 
 def _pairs(found: Iterable[Overlap]) -> list[str]:
@@ -190,31 +195,33 @@ def _pairs(found: Iterable[Overlap]) -> list[str]:
 # ---------------------------------------------------------------- what its judges say
 
 
-def _bench(suite: Suite, registry: Registry, context: RunContext, report: _Report) -> Bench | None:
+def _bench(case: _Case) -> Bench | None:
     """The judges of the evaluation, None where they cannot be made, or are not to be asked here."""
+    suite, registry = case.suite, case.registry
     for use in suite.judges:
         try:
             registry.config("judge", use.name, use.config, where=f"judge {use.name}")
         except HarnessError as error:
-            report.say("judges", "error", str(error))
+            case.say("judges", "error", str(error))
             return None
     uses = uses_for(suite, "eval")
     if suite.kind == "likelihood":
-        report.say("judges", "info", f"{', '.join(use.name for use in uses)}: likelihoods, which only a model gives")
+        case.say("judges", "info", f"not asked, since they read likelihoods: {', '.join(use.name for use in uses)}")
         return None
     if changing := [use.name for use in uses if not is_deterministic(use, registry)]:
-        report.say("judges", "info", f"{', '.join(changing)}: not asked, since its verdicts may change")
+        case.say("judges", "info", f"not asked, since what they say may change: {', '.join(changing)}")
         return None
     try:
         # What fails is a finding, whatever its share.
-        return seat_judges(suite, "eval", registry, context, limits=JudgingConfig(max_failed=1.0, min_scored=0.0))
+        return seat_judges(suite, "eval", registry, case.context, limits=JudgingConfig(max_failed=1.0, min_scored=0.0))
     except HarnessError as error:
-        report.say("judges", "error", str(error))
+        case.say("judges", "error", str(error))
         return None
 
 
-def _check_oracle(suite: Suite, bench: Bench, report: _Report) -> None:
+def _check_oracle(case: _Case, bench: Bench) -> None:
     """References, and where there is none an empty answer: it shows whether the item is scored at all."""
+    suite = case.suite
     verdicts = judged(bench, suite.items, [item.reference or "" for item in suite.items])
     unscored, wrong, right = [], [], 0
     for item, verdict in zip(suite.items, verdicts, strict=True):
@@ -222,46 +229,45 @@ def _check_oracle(suite: Suite, bench: Bench, report: _Report) -> None:
             unscored.append(str(verdict))
         elif (value := verdict.rewards[0]) is None:
             unscored.append(f"{item.id} ({said(verdict)})")
+        elif item.reference is not None and value == 1.0:
+            right += 1
         elif item.reference is not None:
-            right += value == 1.0
-            if value != 1.0:
-                wrong.append(f"{item.id} {value:.2f} ({said(verdict)})")
+            wrong.append(f"{item.id} {value:.2f} ({said(verdict)})")
     names = ", ".join(bench.judges)
-    if not report.problems("judges", "error", "items are not scored", unscored):
-        report.say("judges", "ok", f"{names}: every item is scored")
-    report.problems("oracle", "error", "references are not given 1", wrong)
+    if not case.problems("judges", "error", "items are not scored", unscored):
+        case.say("judges", "ok", f"{names}: every item is scored")
+    case.problems("oracle", "error", "references are not given 1", wrong)
     without = sum(item.reference is None for item in suite.items)
     if without:
-        report.say("oracle", "info", f"{without} of {len(suite.items)} items have no reference")
+        case.say("oracle", "info", f"{without} of {len(suite.items)} items have no reference")
     if right and not wrong:
-        report.say("oracle", "ok", f"references, each of them given 1: {right}")
+        case.say("oracle", "ok", f"references, each of them given 1: {right}")
 
 
-def _check_degenerate(
-    suite: Suite, bench: Bench, others: Sequence[Suite], registry: Registry, context: RunContext, report: _Report
-) -> None:
+def _check_degenerate(case: _Case, bench: Bench) -> None:
+    suite = case.suite
     policies = degenerate_policies(suite)
     scores = _scores(policies, suite, bench)
     if not scores:  # nothing is scored, and that has been said
         return
     high = [policy for policy in policies if scores.get(policy.name, 0.0) >= suite.degenerate_bound]
     bound = f"the bound of {suite.degenerate_bound:.0%}"
-    caught = _caught_in_pair(suite, high, others, registry, context, report)
+    caught = _caught_in_pair(case, high)
     if caught is None:
         reach = "; ".join(f"{policy.name} {scores[policy.name]:.1%}" for policy in high)
         what = f"left open: its pair {suite.pair} cannot be judged here"
-        report.say("degenerate", "info", f"{what}, and policies reach {bound}: {reach}", scores)
+        case.say("degenerate", "info", f"{what}, and policies reach {bound}: {reach}", scores)
         return
     wrong = [f"{policy.name} {scores[policy.name]:.1%}" for policy in high if policy.name not in caught]
     beside = "" if suite.pair is None else f" here, and that of {suite.pair} there"
-    if report.problems("degenerate", "error", f"policies that ignore their input reach {bound}{beside}", wrong, scores):
+    if case.problems("degenerate", "error", f"policies that ignore their input reach {bound}{beside}", wrong, scores):
         return
     below = [name for name in scores if name not in caught]
     best = max(below, key=lambda name: scores[name], default=None)
     told = [f"{name} has {scores[name]:.1%} here and {value:.1%} in {suite.pair}" for name, value in caught.items()]
     if best is not None:
         told.insert(0, f"below {bound}, the best is {best} with {scores[best]:.1%}")
-    report.say("degenerate", "ok", "; ".join(told), scores)
+    case.say("degenerate", "ok", "; ".join(told), scores)
 
 
 def _scores(policies: Sequence[Policy], suite: Suite, bench: Bench) -> dict[str, float]:
@@ -270,27 +276,20 @@ def _scores(policies: Sequence[Policy], suite: Suite, bench: Bench) -> dict[str,
     return {name: mean for name, mean in means.items() if mean is not None}
 
 
-def _caught_in_pair(
-    suite: Suite,
-    policies: Sequence[Policy],
-    others: Sequence[Suite],
-    registry: Registry,
-    context: RunContext,
-    report: _Report,
-) -> dict[str, float] | None:
+def _caught_in_pair(case: _Case, policies: Sequence[Policy]) -> dict[str, float] | None:
     """Scores of the policies that stay below the bound of the paired suite, none where there is no such suite; None
     where they would have to be judged there and cannot be."""
-    if suite.pair is None:
+    if case.suite.pair is None:
         return {}
     try:
-        pair = next((other for other in others if other.name == suite.pair), None)
-        pair = pair or find_suite(suite.pair, registry, context)
+        given = [other for other in case.others if other.name == case.suite.pair]
+        pair = given[0] if given else find_suite(case.suite.pair, case.registry, case.context)
     except HarnessError as error:
-        report.say("schema", "error", f"its pair: {error}")
+        case.say("schema", "error", f"its pair: {error}")
         return {}
     if not policies:
         return {}
-    bench = _bench(pair, registry, context, _Report(pair.name))
+    bench = _bench(_Case(pair, (), case.registry, case.context))
     if bench is None:
         return None
     scores = _scores(policies, pair, bench)

@@ -79,7 +79,7 @@ class _Head(Config):
     floor: Share | None = None
     kind: SuiteKind = "generate"
     pair: str | None = None
-    degenerate_bound: Share = 0.3
+    degenerate_bound: float = Field(default=0.3, gt=0, le=1)
     sampling: _Sampling = _Sampling()
 
     @model_validator(mode="after")
