@@ -23,9 +23,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -83,15 +82,15 @@ class _Head(Config):
     sampling: _Sampling = _Sampling()
 
     @model_validator(mode="after")
-    def _one_source(self) -> _Head:
+    def _fits_together(self) -> _Head:
+        if self.pair == self.name:
+            raise ValueError("pair must be another suite")
         if (self.items is None) == (self.builder is None):
             raise ValueError("give either items (a file of rows) or builder (a function), and not both")
         if self.builder is None and self.options:
             raise ValueError("options are for a builder, and there is none")
         if self.builder is not None and self.train is not None:
             raise ValueError("train is a file of rows; a builder makes its own")
-        if self.pair == self.name:
-            raise ValueError("pair must be another suite")
         return self
 
 
@@ -176,11 +175,10 @@ def load_suite(folder: Path, progress: Progress | None = None) -> Suite:
     where = str(folder / MANIFEST)
     if head.builder is not None:
         train, items = _run_builder(head.builder, head.options, progress or SilentProgress(), where)
-        _check_items(train, items, lambda item_id: where)
     else:
         train = _read_rows(folder / head.train) if head.train else ()
         items = _read_rows(folder / str(head.items))
-        _check_items(train, items, partial(_place, folder / str(head.items)))
+    _check_items(train, items, where)
     return Suite(
         name=head.name,
         version=head.version,
@@ -228,11 +226,6 @@ def _read_rows(path: Path) -> tuple[Prompt, ...]:
     return tuple(prompts.values())
 
 
-def _place(path: Path, row_id: str) -> str:
-    """Where the row of that id stands; the file, if there is none."""
-    return next((where for where, value in read_jsonl(path) if value.get("id") == row_id), str(path))
-
-
 def _run_builder(
     path: str, options: Mapping[str, Any], progress: Progress, where: str
 ) -> tuple[tuple[Prompt, ...], tuple[Prompt, ...]]:
@@ -253,7 +246,7 @@ def _run_builder(
         built = builder(progress=progress, **options)
     except HarnessError:
         raise
-    except Exception as error:
+    except Exception as error:  # a third party's code: whatever it raises is its own report
         raise PluginError(f"builder {path!r} raised {type(error).__name__}: {error}", where=where) from error
     if not _is_split(built):
         raise ConfigError(
@@ -288,18 +281,29 @@ def _check_unique(prompts: Sequence[Prompt], where: str) -> None:
         seen.add(prompt.id)
 
 
-def _check_items(train: Sequence[Prompt], items: Sequence[Prompt], place: Callable[[str], str]) -> None:
-    """`place` tells where the item of an id is to be mended."""
+def _check_items(train: Sequence[Prompt], items: Sequence[Prompt], where: str) -> None:
     if not items:
-        raise ConfigError("the suite holds out no items", where=place(""), remedy="Add some to evaluate on.")
+        raise ConfigError("the suite holds out no items", where=_place(where), remedy="Add some to evaluate on.")
     by_id = {prompt.id: prompt for prompt in train}
     by_question = {prompt.question: prompt for prompt in train}
     for item in items:
         if twin := by_id.get(item.id) or by_question.get(item.question):
             what = f"item {item.id!r} is trained on, as {twin.id!r}"
             raise ConfigError(
-                what, where=place(item.id), remedy="Take it out of one side; what is evaluated must be held out."
+                what,
+                where=_place(where, item.id),
+                remedy="Take it out of one side; what is evaluated must be held out.",
             )
+
+
+def _place(manifest: str, row_id: str | None = None) -> str:
+    """The file of the items, and in it the line of that id; the manifest, where a builder makes them."""
+    folder = Path(manifest).parent
+    items = _read_manifest(folder).suite.items
+    if items is None:
+        return manifest
+    rows = read_jsonl(folder / items)
+    return next((where for where, value in rows if value.get("id") == row_id), str(folder / items))
 
 
 def with_judge_settings(suites: Sequence[Suite], settings: Mapping[str, Mapping[str, Any]]) -> tuple[Suite, ...]:
