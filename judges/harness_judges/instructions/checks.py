@@ -6,7 +6,7 @@ A check returns what is wrong with a text, or None.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from harness_judges import prose
 from harness_judges.instructions.constraints import (
@@ -76,8 +76,8 @@ def problem(constraint: Constraint, text: str) -> str | None:
             return f"{show(unwanted)} is in it" if unwanted in text else None
         case Casing(to=to):
             return _casing(to, text)
-        case Json():
-            return _json(text)
+        case Json(keys=keys):
+            return _json(keys, text)
 
 
 def _out_of(bounds: Bounds, number: int, unit: str) -> str | None:
@@ -127,9 +127,13 @@ def _casing(to: str, text: str) -> str | None:
     return f"{show(wrong[0])} is not in {to} case" if wrong else None
 
 
-def _json(text: str) -> str | None:
+def _json(keys: Sequence[str] | None, text: str) -> str | None:
     try:
         value = parse_strict(text)
     except ValueError as error:
         return f"it is not JSON: {error}"
-    return None if isinstance(value, dict | list) else "it is neither a JSON object nor a list"
+    if keys is None:
+        return None if isinstance(value, dict | list) else "it is neither a JSON object nor a list"
+    if not isinstance(value, dict):
+        return "it is not a JSON object"
+    return None if set(value) == set(keys) else f"its keys are {show(list(value))} where {show(list(keys))} are due"

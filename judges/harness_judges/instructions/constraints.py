@@ -85,9 +85,11 @@ class Casing(Config):
 
 
 class Json(Config):
-    """All of the answer is one strict JSON object or list."""
+    """All of the answer is one strict JSON object with these keys and no others, whatever they hold. Without `keys` any
+    object or list will do."""
 
     kind: Literal["json"]
+    keys: tuple[Text, ...] | None = None
 
 
 Constraint = Annotated[
