@@ -6,7 +6,7 @@ import re
 from datetime import date
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from harness.plugins import validate
 from harness.specs import Config
@@ -39,7 +39,11 @@ def _has_words(text: str) -> str:
     return text
 
 
-Wanted = Annotated[str, AfterValidator(_has_words)] | Pattern
+# By its type, so that what is wrong is said of what was meant and not of each alternative.
+Wanted = Annotated[
+    Annotated[str, AfterValidator(_has_words), Tag("text")] | Annotated[Pattern, Tag("pattern")],
+    Discriminator(lambda value: "pattern" if isinstance(value, dict | Pattern) else "text"),
+]
 
 
 class Incident(Config):
