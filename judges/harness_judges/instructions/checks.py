@@ -25,7 +25,7 @@ from harness_judges.instructions.constraints import (
 from harness_judges.json_schema import parse_strict
 from harness_judges.wording import show
 
-_HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(\S[^\n]*?)[ \t#]*$", re.MULTILINE)
+_HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+([^\s#][^\n]*)$", re.MULTILINE)
 _BULLET = re.compile(r"^[ \t]*[-*+•][ \t]+\S", re.MULTILINE)
 # An asterisk that begins a bullet is followed by a space, and so highlights nothing.
 _HIGHLIGHT = re.compile(r"\*\*[^*\s](?:[^*\n]*[^*\s])?\*\*|(?<!\*)\*[^*\s](?:[^*\n]*[^*\s])?\*(?!\*)")
@@ -64,7 +64,7 @@ def problem(constraint: Constraint, text: str) -> str | None:
         case Responses(separator=separator):
             return _responses(constraint, separator, text)
         case Heading(text=wanted):
-            found = [heading.casefold() for heading in _HEADING.findall(text)]
+            found = [heading.rstrip(" \t#").casefold() for heading in _HEADING.findall(text)]
             return None if wanted.strip().casefold() in found else f"no heading says {show(wanted)}"
         case Edge(kind="starts", text=wanted):
             return None if text.lstrip().startswith(wanted) else f"it does not start with {show(wanted)}"

@@ -23,8 +23,8 @@ WORDINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
         "heading": ('One of the headings must read "{text}".', 'Call one section "{text}" in its heading.'),
         "highlights": (
-            "Put at least {n} words or phrases in bold by setting two asterisks before and two after each.",
-            "Mark at least {n} terms in bold the Markdown way, between pairs of asterisks.",
+            "Emphasize at least {n} words or phrases by setting one or two asterisks before and after each.",
+            "Mark at least {n} terms the Markdown way, between single or double asterisks.",
         ),
         "placeholders": (
             "Leave at least {n} gaps to be filled in later, each named in square brackets.",
@@ -75,8 +75,8 @@ WORDINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
         "heading": ('Name one of the parts "{text}".', '"{text}" should be one of the headings.'),
         "highlights": (
-            "Stress {n} or more expressions by writing them in bold with ** on both sides.",
-            "Print no fewer than {n} key terms in bold, wrapped in double asterisks.",
+            "Stress {n} or more expressions with asterisks on both sides, as Markdown does.",
+            "Highlight no fewer than {n} key terms in Markdown, wrapped in asterisks.",
         ),
         "placeholders": (
             "Include no fewer than {n} placeholders in square brackets.",
