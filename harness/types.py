@@ -67,10 +67,12 @@ class Prompt:
     def question(self) -> str:
         """Identity of what is asked, whatever answer is expected: a question must not be on both sides of a split.
 
-        Tools are compared as values: their text may come from a suite or from another's file.
+        Tools are compared as values: their text may come from a suite or from another's file. Raw text asks nothing:
+        it is the text itself that must not be on both sides.
         """
         tools = [{"description": "", "parameters": {}, **tool} for tool in json.loads(self.tools or "[]")]
-        return digest([list(map(dict, self.messages)), tools])[:16]
+        raw = [] if self.messages else [self.target, self.reference]
+        return digest([list(map(dict, self.messages)), tools, *raw])[:16]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,4 +14,4 @@ _HERE = Path(__file__).parent
 
 @hookimpl
 def harness_register_suites() -> Iterable[SuiteSpec]:
-    return [folder_spec(_HERE / name) for name in ("tool_calls", "tool_calls_live", "general", "chat")]
+    return [folder_spec(_HERE / name) for name in ("tool_calls", "tool_calls_live", "general", "chat", "perplexity")]
