@@ -46,7 +46,7 @@ class LikelihoodJudge:
         self._nats, self._tokens, self._bytes = self._nats + nats, self._tokens + tokens, self._bytes + size
         value = math.exp(-nats / (tokens if self.config.per == "token" else size))
         why = f"{nats / tokens:.4f} nats per token, perplexity {perplexity(nats / tokens):.4g}, {tokens} tokens"
-        return Score("likelihood", min(1.0, value), label="ok", explanation=why)
+        return Score("likelihood", min(1.0, value), explanation=why)
 
 
 def perplexity(nats: float) -> float:
