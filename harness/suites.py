@@ -191,9 +191,12 @@ def load_suite(folder: Path, progress: Progress | None = None) -> Suite:
         train = _read_rows(folder / head.train, head.kind) if head.train else ()
         items = _read_rows(folder / str(head.items), head.kind)
     _check_items(train, items, where)
-    if head.kind == "likelihood":
-        for item in items:
+    for item in items:
+        if head.kind == "likelihood":
             check_item(item)
+        elif not item.messages:
+            what = f"item {item.id!r} is raw text, and there is nothing in it to answer"
+            raise ConfigError(what, where=where, remedy='Give it messages, or set kind = "likelihood".')
     return Suite(
         name=head.name,
         version=head.version,
