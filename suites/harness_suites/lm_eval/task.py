@@ -37,33 +37,39 @@ def load_task(name: str) -> Any:
     where = where_of(name)
     try:
         from lm_eval.api.task import ConfigurableTask
-        from lm_eval.tasks import TaskManager
     except ImportError as error:
         raise HarnessError(
             f"lm-evaluation-harness is not installed, or not whole ({error})", where=where, remedy=INSTALL
         ) from None
-    manager = TaskManager(include_defaults=not is_file(name))
+    manager = _manager(defaults=not is_file(name))
     if is_file(name) and not Path(name).is_file():
         raise ConfigError("no such file", where=where, remedy="Give the path of a task's YAML file.")
     if not is_file(name) and name not in manager.task_index:
         raise ConfigError("no such task", where=where, remedy=did_you_mean(name, manager.all_tasks))
+    if name in manager.all_groups or name in manager.all_tags:
+        raise ConfigError(
+            "it is a group of tasks", where=where, remedy="Name one of them; `lm-eval ls tasks` lists all."
+        )
     try:
-        tasks = manager.load(name)["tasks"]
+        (task,) = manager.load(name)["tasks"].values()
     except Exception as error:  # a task runs code of its own, and its data are anywhere
         raise ConfigError(
             f"the task cannot be loaded ({type(error).__name__}: {str(error).partition(chr(10))[0]})",
             where=where,
             remedy="Most tasks fetch their data from a hub; one of your own may name files (dataset_path: json).",
         ) from error
-    if len(tasks) != 1:
-        raise ConfigError(
-            f"it is a group of {len(tasks)} tasks", where=where, remedy=f"Name one of them, such as {min(tasks)}."
-        )
-    (task,) = tasks.values()
     if not isinstance(task, ConfigurableTask):
         raise _unfit(where, "it is a program, not a description in YAML")
     _require_fit(task, where)
     return task
+
+
+@functools.cache
+def _manager(*, defaults: bool) -> Any:
+    """The index of all tasks (reading it takes seconds), or of none."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_defaults=defaults)
 
 
 def _require_fit(task: Any, where: str) -> None:
