@@ -78,11 +78,9 @@ def encode_after(
     """Token ids of raw text, with what the tokenizer itself puts before one, and of each of the texts that continue it,
     tokenized as if it were written with the context in one piece.
 
-    Spaces at the end of the context count as the text's, since tokenizers put them at the start of words (so does
-    lm-evaluation-harness). Where a token reaches across, the first part is what all the pieces share.
+    Where a token reaches across, it belongs to what continues: the context's ids are those that all the pieces share.
     """
-    kept = context.rstrip()
-    ids = tokenizer.encode(kept)
+    ids = tokenizer.encode(context)
     wholes = [tokenizer.encode(context + text) for text in texts]
     shared = min(_common_prefix(ids, whole) for whole in wholes)
     return ids[:shared] or [_document_start(tokenizer)], [whole[shared:] for whole in wholes]

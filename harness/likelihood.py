@@ -71,6 +71,11 @@ def context_of(prompt: Prompt) -> str | None:
     return context
 
 
+def read_first(prompt: Prompt) -> str:
+    """What stands before an answer or a text, to show it: the last message, or raw text; "" where nothing does."""
+    return str(prompt.messages[-1]["content"]) if prompt.messages else context_of(prompt) or ""
+
+
 def check_item(prompt: Prompt) -> None:
     """Raises ConfigError for an item that a likelihood suite cannot hold."""
     context_of(prompt)
@@ -125,7 +130,10 @@ def _encoded(tokenizer: PreTrainedTokenizerBase, item: Prompt) -> tuple[list[int
         texts = [demonstration(tokenizer, item)]
     if raw is None:
         return chat.render(tokenizer, item), texts, [chat.encode_text(tokenizer, text) for text in texts]
-    prompt_ids, ids_of = chat.encode_after(tokenizer, raw, texts)
+    # Tokenizers put spaces at the start of words, so that those at the end of the context are the text's.
+    kept = raw.rstrip()
+    texts = [raw[len(kept) :] + text for text in texts]
+    prompt_ids, ids_of = chat.encode_after(tokenizer, kept, texts)
     return prompt_ids, texts, ids_of
 
 

@@ -94,7 +94,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One sampled answer. `token_ids` ends with the end-of-turn token when `finish_reason == "stop"`.
+    """One answer, sampled or given. `token_ids` ends with the end-of-turn token when `finish_reason == "stop"`.
 
     `logprobs`: natural log, one per token, of the policy at the temperature it was sampled with; None where
     there is no sampler (gold answers). `text` is decoded without special tokens.

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import harness
 from harness import chat
+from harness.cli.app import cli
 from harness.config import EvalConfig, GeneratorRef
 from harness.errors import ConfigError, HarnessError
 from harness.evaluation import suite_fingerprint
@@ -94,6 +96,7 @@ def test_the_log_probs_are_those_of_transformers_own_loss(
     group = scored[row["id"]].group
     assert len(group.completions) == len(texts)
     for text, completion in zip(texts, group.completions, strict=True):
+        assert completion.text == text
         ids, first = expected_ids(tiny_model, row, text)
         assert [*group.prompt_token_ids, *completion.token_ids] == ids
         assert len(group.prompt_token_ids) == first
@@ -119,6 +122,13 @@ def test_a_token_that_reaches_across_belongs_to_the_continuation() -> None:
     assert chat.encode_after(tokenizer, "xx", ["ab", "c"]) == ([3, 3], [[4], [2]])
     assert chat.encode_after(tokenizer, "a", ["b"]) == ([5], [[4]])  # then it follows the start of a document
     assert chat.encode_after(tokenizer, "", ["b"]) == ([5], [[1]])
+
+
+def test_raw_text_is_shown(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(cli, ["suites", "show", str(write(tmp_path / "texts", DOCUMENT, RAW)), "--items", "2"])
+    assert shown.exit_code == 0
+    assert "asked     (nothing: raw text)\n  expected  The sea is wide." in shown.output
+    assert "asked     Question: what is wide?\nAnswer: \n  expected  the sea" in shown.output
 
 
 # ---------------------------------------------------------------- what is refused

@@ -79,5 +79,6 @@ class LmEvalJudge:
 
 def content(config: ResultConfig) -> str:
     """Of the package's version, and of the task's file where it has one."""
+    load_task(config.task)  # which says what to do where the package is missing
     version = importlib.metadata.version("lm_eval")
     return digest([version, file_digest(Path(config.task)) if is_file(config.task) else ""])
