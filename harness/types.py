@@ -67,12 +67,18 @@ class Prompt:
     def question(self) -> str:
         """Identity of what is asked, whatever answer is expected: a question must not be on both sides of a split.
 
-        Tools are compared as values: their text may come from a suite or from another's file. Raw text asks nothing:
-        it is the text itself that must not be on both sides.
+        Tools are compared as values: their text may come from a suite or from another's file. Where nothing is asked
+        it is raw text that must not be on both sides: what the target puts before the answer, else the reference.
         """
         tools = [{"description": "", "parameters": {}, **tool} for tool in json.loads(self.tools or "[]")]
-        raw = [] if self.messages else [self.target, self.reference]
-        return digest([list(map(dict, self.messages)), tools, *raw])[:16]
+        return digest([list(map(dict, self.messages)), tools, *([] if self.messages else [self._raw])])[:16]
+
+    @property
+    def _raw(self) -> Any:
+        target = json.loads(self.target or "{}")
+        if not isinstance(target, dict) or "context" not in target:
+            return self.reference
+        return {key: value for key, value in target.items() if key != "gold"}
 
 
 @dataclass(frozen=True, slots=True)

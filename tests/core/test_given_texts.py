@@ -204,6 +204,9 @@ def test_two_documents_are_the_same_question_only_if_they_say_the_same(tmp_path:
     one, other = Prompt("1", (), reference="a text"), Prompt("2", (), reference="another")
     assert one.question != other.question
     assert one.question == Prompt("3", (), reference="a text").question
+    choosing = {"context": "a text", "choices": ["a", "b"]}
+    asked_raw = [Prompt("5", (), target=json.dumps({**choosing, "gold": gold})).question for gold in (0, 1)]
+    assert len({*asked_raw, one.question}) == 2, "the right answer is no part of the question"
     rows = tmp_path / "texts.jsonl"
     rows.write_text('{"text": "another"}\n{"prompt": "q", "completion": "c"}\n')
     document, asked = file_prompts(rows, RunContext())

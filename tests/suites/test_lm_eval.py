@@ -15,6 +15,7 @@ from harness.config import EvalConfig, GeneratorRef
 from harness.errors import ConfigError, HarnessError, PluginError
 from harness.plugins import load_registry
 from harness.protocols import RunContext, Suite
+from harness.suites import load_suite
 from harness.types import Completion, Group, ScoredGroup
 from harness_suites.lm_eval.judge import LmEvalJudge
 from harness_suites.lm_eval.settings import ResultConfig, TaskConfig
@@ -274,6 +275,16 @@ def test_a_file_that_is_not_there_and_a_setting_that_is_missing(tmp_path: Path) 
         suite_of()
     with pytest.raises(ConfigError, match="general"):
         harness.evaluate("general:arc_easy")
+
+
+def test_a_manifest_must_say_the_tasks_kind(tasks: Path, tmp_path: Path) -> None:
+    (tmp_path / "suite.toml").write_text(
+        '[suite]\nname = "asked"\nversion = "1"\nrole = "monitor"\nsummary = "s"\nlicense = "none"\n'
+        'builder = "harness_suites.lm_eval.build:build"\n'
+        f'options = {{ task = "{named(tasks, "tiny_choice")}" }}\n[[judges]]\nname = "choice"\n'
+    )
+    with pytest.raises(ConfigError, match=r"item '0' is raw text.*kind = \"likelihood\""):
+        load_suite(tmp_path)
 
 
 def test_tasks_of_the_package_are_found_by_name() -> None:
