@@ -19,7 +19,7 @@ from harness.errors import ConfigError, HarnessError, StoreError
 from harness.evaluation import SuiteResults, evaluate_suites, suite_fingerprint
 from harness.identity import run_identity
 from harness.launching import make_updater
-from harness.loop import Incumbent, Loop, as_target
+from harness.loop import Incumbent, Loop, as_target, slug
 from harness.plugins import Registry, load_registry, validate
 from harness.protocols import Generator, ModelRef, Progress, RunContext, SilentProgress, Suite
 from harness.sampler import Sampler
@@ -43,7 +43,7 @@ class Plan:
     @property
     def name(self) -> str:
         """The run's default name: the same settings give the same name, so the same command finds its run again."""
-        return f"{Path(self.config.suite).name}-{digest(self.identity)[:8]}"
+        return f"{slug(Path(self.config.suite).name)}-{digest(self.identity)[:8]}"
 
     @property
     def toml(self) -> str:
@@ -191,8 +191,15 @@ def evaluate(
 
 
 def find_suite(name: str, registry: Registry, context: RunContext) -> Suite:
-    """A suite by plugin name, or by folder if the name has a path separator or is a folder with a suite.toml."""
+    """A suite by plugin name, or by folder if the name has a path separator or is a folder with a suite.toml.
+
+    `PLUGIN:TASK` is a suite that its plugin makes from the setting `task`, of whatever others know by that name.
+    """
     folder = Path(name)
+    plugin, colon, task = name.partition(":")
+    if colon and "/" not in plugin:
+        made: Suite = registry.create("suite", plugin, {"task": task}, context, where=f"suite {name}")
+        return made
     if "/" in name or (folder / "suite.toml").is_file():
         return load_suite(folder, context.progress)
     suite: Suite = registry.create("suite", name, {}, context)

@@ -10,6 +10,7 @@ from harness.errors import ConfigError, JudgeFailure
 from harness.gate import MIN_SCORED
 from harness.independence import uses_for
 from harness.judging import combined_figures, judges_fingerprint, seat_judges, verdict_figures
+from harness.likelihood import AS_IS, likelihood_groups
 from harness.plugins import Registry
 from harness.protocols import Generator, RunContext, Suite
 from harness.rewards import JudgingConfig
@@ -39,7 +40,7 @@ def evaluate_suites(
         items = suite.items[: config.limit] if parts is None else parts[suite.name]
         if not items:
             continue
-        scored, judging = score_items(suite, items, generator, registry, context, config)
+        scored, judging = score_items(suite, items, generator, policy_version, registry, context, config)
         results[suite.name] = scored
         reports.append(suite_report(suite, scored, judging, registry, config))
     return EvalReport(policy_version, tuple(reports)), results
@@ -49,17 +50,25 @@ def score_items(
     suite: Suite,
     items: Sequence[Prompt],
     generator: Generator,
+    policy_version: str,
     registry: Registry,
     context: RunContext,
     config: EvalConfig,
 ) -> tuple[list[ScoredGroup], dict[str, float]]:
-    """Samples and judges `items` of a suite. Also returns how the judges did (`SuiteReport.judging`).
+    """Samples and judges `items` of a suite; those of a likelihood suite are not sampled but taken as they are. Also
+    returns how the judges did (`SuiteReport.judging`).
 
     Raises JudgeFailure when fewer than MIN_SCORED of them are scored.
     """
     # What is missing is refused below, item by item, whatever its share of the verdicts.
     bench = seat_judges(suite, "eval", registry, context, limits=JudgingConfig(max_failed=1.0, min_scored=0.0))
-    groups = draw_groups(generator, items, n=config.epochs, sampling=eval_sampling(suite, config), seed=context.seed)
+    sampling = eval_sampling(suite, config)
+    if suite.kind == "likelihood":
+        groups = likelihood_groups(
+            generator, items, policy_version=policy_version, context=context, where=f"suite {suite.name}"
+        )
+    else:
+        groups = draw_groups(generator, items, n=config.epochs, sampling=sampling, seed=context.seed)
     scored = bench.score(groups)
     _require_scored(suite, scored)
     judging = verdict_figures(scored) | bench.figures()
@@ -108,7 +117,16 @@ def _require_scored(suite: Suite, groups: Sequence[ScoredGroup]) -> None:
 
 
 def eval_sampling(suite: Suite, config: EvalConfig) -> Sampling:
-    """The suite's sampling with the config's overrides. Raises ConfigError for repeated greedy epochs."""
+    """The suite's sampling with the config's overrides. Raises ConfigError for epochs that would repeat the first:
+    greedy ones, or those of a likelihood suite, which reads none of these settings."""
+    if suite.kind == "likelihood":
+        if config.epochs > 1:
+            raise ConfigError(
+                f"eval.epochs = {config.epochs} would score the same texts again: nothing is drawn",
+                where=f"suite {suite.name}",
+                remedy="Set eval.epochs = 1.",
+            )
+        return AS_IS
     sampling = replace(suite.sampling, constrained=suite.sampling.constrained or config.constrained)
     if config.temperature is not None:
         sampling = replace(sampling, temperature=config.temperature)
@@ -129,6 +147,7 @@ def suite_fingerprint(suite: Suite, registry: Registry, config: EvalConfig) -> s
             judges_fingerprint(uses_for(suite, "eval"), registry),
             asdict(eval_sampling(suite, config)),
             config.epochs,
+            *([suite.kind] if suite.kind != "generate" else []),
         ]
     )
 

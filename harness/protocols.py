@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SuiteKind = Literal["generate", "likelihood"]
-"""What is judged: answers that the policy gives, or how likely it finds each item's reference."""
+"""What is judged: answers that the policy gives, or how likely it finds each item's reference or choices."""
 
 
 # ---------------------------------------------------------------- what a component is given

@@ -17,6 +17,9 @@
 
 A row is one JSON object a line: `id`; `messages`, or `prompt` for a single user message; and, where judges need
 them, `tools`, `target`, `reference`, `schema`; `cluster` for rows that are not independent; `metadata`.
+
+In a likelihood suite a row may have `text` instead of messages: raw text that is scored itself or, where the row has a
+`reference` or its target has `choices`, that these continue (see `harness/likelihood.py`).
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from pydantic import ConfigDict, Field, StrictStr, model_validator
 from harness.config import read_toml
 from harness.errors import ConfigError, HarnessError, PluginError, did_you_mean
 from harness.jsonl import read_jsonl
+from harness.likelihood import check_item
 from harness.plugins import validate
 from harness.protocols import JudgeUse, Progress, SilentProgress, Suite, SuiteKind
 from harness.specs import Config, SuiteSpec
@@ -95,6 +99,8 @@ class _Head(Config):
             raise ValueError("train is a file of rows; a builder makes its own")
         if self.rule == "no_new_failures" and self.role not in ("guard", "regression"):
             raise ValueError(f"rule no_new_failures is for a guard or a regression suite, and the role is {self.role}")
+        if self.kind == "likelihood" and "sampling" in self.model_fields_set:
+            raise ValueError("a likelihood suite draws nothing, so that it has no sampling")
         return self
 
 
@@ -127,6 +133,7 @@ class _Row(Config):
     id: str = Field(min_length=1)
     messages: list[_Message] = Field(default_factory=list)
     prompt: str | None = Field(default=None, min_length=1)
+    text: str | None = Field(default=None, min_length=1)
     tools: list[_Tool] = Field(default_factory=list)
     target: Any = None
     reference: str | None = None
@@ -136,11 +143,15 @@ class _Row(Config):
 
     @model_validator(mode="after")
     def _asks_something(self) -> _Row:
-        if bool(self.messages) == (self.prompt is not None):
-            raise ValueError("give either messages or prompt, and not both")
+        if [bool(self.messages), self.prompt is not None, self.text is not None].count(True) != 1:
+            raise ValueError("give either messages or prompt, and not both (in a likelihood suite: or text)")
+        if self.text is not None and (self.tools or self.schema_ is not None):
+            raise ValueError("text is raw: tools and schema belong to chats")
+        if self.text is not None and not isinstance(self.target, dict | None):
+            raise ValueError("beside text, target must be an object")
         if self.messages and self.messages[-1].role not in ("user", "tool"):
             raise ValueError("the last message must come from the user or a tool, or there is nothing to answer")
-        if not (self.messages[-1].content if self.messages else str(self.prompt)).strip():
+        if not (self.messages[-1].content if self.messages else self.prompt or self.text or "").strip():
             raise ValueError("what is asked is blank")
         names = [tool.name for tool in self.tools]
         if twice := {name for name in names if names.count(name) > 1}:
@@ -149,12 +160,21 @@ class _Row(Config):
 
     def to_prompt(self) -> Prompt:
         messages = [message.model_dump() for message in self.messages]
+        if self.prompt is not None:
+            messages = [{"role": "user", "content": self.prompt}]
+        target, reference = self.target, self.reference
+        if self.text is not None:
+            chosen = isinstance(target, dict) and "choices" in target
+            if reference is None and not chosen:
+                reference = self.text
+            else:
+                target = {**(target or {}), "context": self.text}
         return Prompt(
             id=self.id,
-            messages=tuple(messages) or ({"role": "user", "content": self.prompt},),
+            messages=tuple(messages),
             tools=_json([tool.model_dump() for tool in self.tools]) if self.tools else "",
-            target=_json(self.target) if "target" in self.model_fields_set else "",
-            reference=self.reference,
+            target=_json(target) if target is not None or "target" in self.model_fields_set else "",
+            reference=reference,
             schema=_json(self.schema_) if self.schema_ is not None else "",
             cluster=self.cluster or self.id,
             metadata=self.metadata,
@@ -180,9 +200,15 @@ def load_suite(folder: Path, progress: Progress | None = None) -> Suite:
     if head.builder is not None:
         train, items = _run_builder(head.builder, head.options, progress or SilentProgress(), where)
     else:
-        train = _read_rows(folder / head.train) if head.train else ()
-        items = _read_rows(folder / str(head.items))
+        train = _read_rows(folder / head.train, head.kind) if head.train else ()
+        items = _read_rows(folder / str(head.items), head.kind)
     _check_items(train, items, where)
+    for item in items:
+        if head.kind == "likelihood":
+            check_item(item)
+        elif not item.messages:
+            what = f"item {item.id!r} is raw text, and there is nothing in it to answer"
+            raise ConfigError(what, where=where, remedy='Give it messages, or set kind = "likelihood".')
     return Suite(
         name=head.name,
         version=head.version,
@@ -217,11 +243,18 @@ def _read_manifest(folder: Path) -> _Manifest:
     return validate(_Manifest, read_toml(path), where=str(path))
 
 
-def _read_rows(path: Path) -> tuple[Prompt, ...]:
+def _read_rows(path: Path, kind: SuiteKind) -> tuple[Prompt, ...]:
     prompts: dict[str, Prompt] = {}
     seen: dict[str, str] = {}
     for where, value in read_jsonl(path):
-        prompt = validate(_Row, value, where=where).to_prompt()
+        row = validate(_Row, value, where=where)
+        if row.text is not None and kind != "likelihood":
+            raise ConfigError(
+                "text is raw, and there is nothing in it to answer",
+                where=where,
+                remedy='Write prompt or messages, or set kind = "likelihood".',
+            )
+        prompt = row.to_prompt()
         if prompt.id in prompts:
             line = seen[prompt.id].rpartition(":")[2]
             raise ConfigError(

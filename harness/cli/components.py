@@ -104,6 +104,7 @@ def suites_show(app: App, name: str, items: int, as_json: bool) -> None:
     from collections import Counter
 
     from harness.api import find_suite
+    from harness.likelihood import read_first
     from harness.protocols import RunContext
 
     suite = find_suite(name, app.registry, RunContext(progress=app.view))
@@ -113,6 +114,7 @@ def suites_show(app: App, name: str, items: int, as_json: bool) -> None:
         "version": suite.version,
         "summary": suite.summary,
         "role": suite.role,
+        "kind": suite.kind,
         "license": suite.license,
         "items": len(suite.items),
         "training prompts": len(suite.train),
@@ -133,5 +135,5 @@ def suites_show(app: App, name: str, items: int, as_json: bool) -> None:
             value = [f"{category} {count}" for category, count in value.items()]
         click.echo(f"{key:17} {', '.join(value) if isinstance(value, list) else value}")
     for item in suite.items[:items]:
-        click.echo(f"\n{item.id}\n  asked     {item.messages[-1]['content']}")
+        click.echo(f"\n{item.id}\n  asked     {read_first(item) or '(nothing: raw text)'}")
         click.echo(f"  expected  {item.target if item.reference is None else item.reference}")

@@ -124,6 +124,7 @@ def show_command(
 
 
 def _show_worst(store: object, index: int, count: int, suite: str | None, training: bool, as_json: bool) -> None:
+    from harness.likelihood import read_first
     from harness.measuring import round_answers
     from harness.records import read_groups
     from harness.store import RunStore
@@ -152,7 +153,7 @@ def _show_worst(store: object, index: int, count: int, suite: str | None, traini
     for reward, prompt, completion, scores in rows:
         verdicts = "; ".join(f"{s.judge} {s.label or s.status}: {s.explanation}".rstrip(": ") for s in scores)
         click.echo(f"{prompt.id}  score {'unscored' if reward is None else f'{reward:.2f}'}  {verdicts}")
-        click.echo(f"  asked     {prompt.messages[-1]['content'] if prompt.messages else '(nothing: raw text)'}")
+        click.echo(f"  asked     {read_first(prompt) or '(nothing: raw text)'}")
         click.echo(f"  answered  {completion.text.strip() or '(nothing)'}")
         if prompt.reference is not None:
             click.echo(f"  expected  {prompt.reference}")

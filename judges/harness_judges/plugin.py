@@ -12,6 +12,7 @@ from harness.specs import CheckSpec, JudgeSpec, NoConfig
 from harness_judges.llm.settings import AskingConfig, LlmConfig, PairwiseConfig, RankConfig
 from harness_judges.settings import (
     CascadeConfig,
+    ChoiceConfig,
     ElsewhereConfig,
     ExactConfig,
     FormatConfig,
@@ -21,6 +22,7 @@ from harness_judges.settings import (
     JsonFieldsConfig,
     LanguageConfig,
     LengthConfig,
+    LikelihoodConfig,
     PanelConfig,
     ReadabilityConfig,
     RefusalConfig,
@@ -156,6 +158,20 @@ def harness_register_judges() -> Iterable[JudgeSpec]:
             "Does this have the form that is asked for?",
             _rule("format", "format_judge"),
             FormatConfig,
+            deterministic=True,
+        ),
+        JudgeSpec(
+            "likelihood",
+            "How likely does the policy find this text?",
+            _rule("likelihood", "LikelihoodJudge"),
+            LikelihoodConfig,
+            deterministic=True,
+        ),
+        JudgeSpec(
+            "choice",
+            "Does the policy find the right choice likeliest?",
+            _rule("likelihood", "ChoiceJudge"),
+            ChoiceConfig,
             deterministic=True,
         ),
         JudgeSpec(

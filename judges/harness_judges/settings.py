@@ -71,6 +71,19 @@ class InstructionsConfig(Config):
     credit: Literal["all", "share"] = "all"
 
 
+class LikelihoodConfig(Config):
+    """What the geometric mean of the probabilities is taken over. By byte, models with different tokenizers compare."""
+
+    per: Literal["token", "byte"] = "token"
+
+
+class ChoiceConfig(Config):
+    """What a choice's log-probability is divided by, so that long ones are not at a disadvantage: nothing (`acc` of
+    lm-evaluation-harness), its characters (`acc_norm`), its bytes (`acc_bytes`), or its tokens."""
+
+    normalize: Literal["none", "characters", "bytes", "tokens"] = "none"
+
+
 class RewardModelConfig(Config):
     """A model with a scalar head; a verdict is the sigmoid of what it gives."""
 
