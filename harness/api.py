@@ -19,7 +19,8 @@ from harness.errors import ConfigError, HarnessError, StoreError
 from harness.evaluation import SuiteResults, evaluate_suites, suite_fingerprint
 from harness.identity import run_identity
 from harness.launching import make_updater
-from harness.loop import Incumbent, Loop, as_target, slug
+from harness.loop import Incumbent, Loop, as_target
+from harness.measuring import slug
 from harness.plugins import Registry, load_registry, validate
 from harness.protocols import Generator, ModelRef, Progress, RunContext, SilentProgress, Suite
 from harness.sampler import Sampler

@@ -59,6 +59,12 @@ def validate_suite(
     return validate_suites([suite], against=against, registry=registry, progress=progress)
 
 
+def complete_suites(registry: Registry) -> list[str]:
+    """Names of the suites that need no settings: a bridge to a library's tasks is none before a task is named."""
+    entries = registry.entries("suite")
+    return [e.spec.name for e in entries if not any(f.is_required() for f in e.spec.config.model_fields.values())]
+
+
 def validate_suites(
     suites: Sequence[Suite | str | Path],
     *,

@@ -28,9 +28,9 @@ def validate_command(app: App, suites: Sequence[str], every: bool, against: Sequ
     References must be given 1, and policies that ignore their input must stay below the suite's bound. Items of one
     suite must not be trained on in another that is named. Exit code 3 if there is an error.
     """
-    from harness.suite_checks import validate_suites
+    from harness.suite_checks import complete_suites, validate_suites
 
-    names = list(dict.fromkeys([*suites, *(app.registry.names("suite") if every else ())]))
+    names = list(dict.fromkeys([*suites, *(complete_suites(app.registry) if every else ())]))
     if not names:
         raise ConfigError("no suite is named", where="harness suites validate", remedy="Name one, or give --all.")
     findings = validate_suites(names, against=against, registry=app.registry, progress=app.view)

@@ -10,11 +10,11 @@ import pytest
 
 from harness.plugins import load_registry
 from harness.protocols import RunContext
-from harness.suite_checks import Finding, validate_suites
+from harness.suite_checks import Finding, complete_suites, validate_suites
 from harness.types import digest
 
 REGISTRY = load_registry(third_party=False)
-NAMES = REGISTRY.names("suite")
+NAMES = complete_suites(REGISTRY)
 
 
 @pytest.fixture(scope="module")

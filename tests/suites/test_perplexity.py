@@ -86,7 +86,7 @@ def test_continued_pretraining_on_its_documents_makes_the_others_likelier(tiny_m
         "model": str(tiny_model),
         "beside": [],
         "generator": FLOAT32,
-        "eval": {"limit": 12},
+        "eval": {"limit": 60},
         "stages": [{**stage, "config": {"learning_rate": 0.02, "tokens_per_step": 2048}}],
     }
     result = harness.run_loop(config, runs=tmp_path)

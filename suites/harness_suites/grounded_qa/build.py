@@ -17,6 +17,7 @@ from functools import cached_property
 from harness.assets import fetch
 from harness.protocols import Progress
 from harness.types import Prompt
+from harness_suites.perplexity.build import is_ours
 
 MAX_ANSWER = 6  # Words.
 SENTENCES = range(3, 7)
@@ -100,7 +101,8 @@ def _row(number: int, values: dict[str, str]) -> Row | None:
     sentences = split_sentences(passage)
     row = Row(f"halueval-{number}", tuple(sentences), question, values["right_answer"].strip().rstrip("."))
     serves = (
-        len(sentences) in SENTENCES
+        not is_ours(passage)  # perplexity's: one suite must not train on what the other holds out
+        and len(sentences) in SENTENCES
         and len(passage) + len(question) <= MAX_CHARACTERS
         and 0 < len(row.answer.split()) <= MAX_ANSWER
         and not _stands_in(row.answer, question)
