@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli.app import cli
-from harness.errors import ConfigError
+from harness.errors import ConfigError, HarnessError
 from harness.evaluations import Evaluation, find_evaluation
 from harness.inspect_logs import export_logs
 from harness.records import write_groups, write_json
@@ -28,8 +29,6 @@ from harness.types import (
     ScoredGroup,
     SuiteReport,
 )
-
-inspect_log = pytest.importorskip("inspect_ai.log")
 
 TOOLS = '[{"name": "f", "parameters": {}}]'
 SAMPLING = Sampling(temperature=0.5, max_tokens=7)
@@ -56,6 +55,11 @@ def group(number: int, rewards: Sequence[float | None]) -> ScoredGroup:
 
 
 @pytest.fixture
+def inspect_log() -> Any:
+    return pytest.importorskip("inspect_ai.log")
+
+
+@pytest.fixture
 def evaluation(tmp_path: Path) -> Evaluation:
     """Of an adapter, on two suites."""
     folder = tmp_path / "evals" / "mine"
@@ -72,7 +76,9 @@ def evaluation(tmp_path: Path) -> Evaluation:
 
 
 @pytest.mark.parametrize("form", ["eval", "json"])
-def test_inspect_reads_back_what_was_evaluated(evaluation: Evaluation, tmp_path: Path, form: Any) -> None:
+def test_inspect_reads_back_what_was_evaluated(
+    inspect_log: Any, evaluation: Evaluation, tmp_path: Path, form: Any
+) -> None:
     export_logs(evaluation, tmp_path / "logs", format=form)
     infos = inspect_log.list_eval_logs(str(tmp_path / "logs"))
     assert sorted(info.task for info in infos) == ["greet", "tool-calls"]
@@ -102,7 +108,9 @@ def test_inspect_reads_back_what_was_evaluated(evaluation: Evaluation, tmp_path:
         assert one.scores["exact"].value == pytest.approx(value, nan_ok=True)
 
 
-def test_metrics_are_of_items_and_what_is_unscored_counts_for_nothing(evaluation: Evaluation, tmp_path: Path) -> None:
+def test_metrics_are_of_items_and_what_is_unscored_counts_for_nothing(
+    inspect_log: Any, evaluation: Evaluation, tmp_path: Path
+) -> None:
     [file, _] = export_logs(evaluation, tmp_path / "logs")
     log = inspect_log.read_eval_log(str(file))
     scores = {score.name: score for score in log.results.scores}
@@ -125,7 +133,7 @@ def test_metrics_are_of_items_and_what_is_unscored_counts_for_nothing(evaluation
     assert kept["length"].metadata == {"raw": "short", "tokens": 4}
 
 
-def test_the_same_evaluation_gives_the_same_log(evaluation: Evaluation, tmp_path: Path) -> None:
+def test_the_same_evaluation_gives_the_same_log(inspect_log: Any, evaluation: Evaluation, tmp_path: Path) -> None:
     def read(out: str) -> tuple[str, Any]:
         [file, _] = export_logs(evaluation, tmp_path / out)
         log = inspect_log.read_eval_log(str(file))
@@ -138,7 +146,7 @@ def test_the_same_evaluation_gives_the_same_log(evaluation: Evaluation, tmp_path
     assert repr(first) == repr(second)  # NaN is not equal to itself
 
 
-def test_on_the_command_line(evaluation: Evaluation, tmp_path: Path) -> None:
+def test_on_the_command_line(inspect_log: Any, evaluation: Evaluation, tmp_path: Path) -> None:
     found = find_evaluation("mine", evals=tmp_path / "evals")
     assert found.report == evaluation.report
     arguments = ["export-log", "mine", "--evals", str(tmp_path / "evals"), "--out", str(tmp_path / "out")]
@@ -148,3 +156,12 @@ def test_on_the_command_line(evaluation: Evaluation, tmp_path: Path) -> None:
     assert [inspect_log.read_eval_log(file, header_only=True).eval.model for file in files] == ["ours", "ours"]
     with pytest.raises(ConfigError, match="it is there already"):
         CliRunner().invoke(cli, arguments, catch_exceptions=False)
+
+
+def test_without_the_library_nothing_is_written(
+    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "inspect_ai.log", None)
+    with pytest.raises(HarnessError, match=r"inspect_ai is not installed.*harness-align\[inspect\]"):
+        export_logs(evaluation, tmp_path / "logs")
+    assert not (tmp_path / "logs").exists()

@@ -136,6 +136,21 @@ def test_arguments_that_are_not_json_are_the_model_s_own_failure() -> None:
         parse_calls(group.completions[0].text)
 
 
+@pytest.mark.parametrize(
+    ("message", "reason", "text"),
+    [
+        ({"content": "some", "refusal": None}, "content_filter", "some"),
+        ({"content": None}, "content_filter", ""),
+        ({"content": None, "refusal": "I will not."}, "stop", "I will not."),
+        ({"content": "half \ud83d"}, "stop", "half ?"),
+    ],
+)
+def test_what_is_withheld_refused_or_broken_is_an_answer(message: dict[str, Any], reason: str, text: str) -> None:
+    with serve(replying({"role": "assistant", **message}, reason), whole=True) as server:
+        [group] = generator(server.url, retries=0).generate(prompts(1), n=1, sampling=WARM, seed=0)
+    assert (group.completions[0].text, group.completions[0].finish_reason) == (text, "stop")
+
+
 def test_a_schema_constrains_the_answer() -> None:
     free = ask("a", schema='{"type": "object", "properties": {"a": {"type": "string"}}}')
     tools = Prompt("t", ({"role": "user", "content": "add 1"},), TOOLS)
@@ -242,6 +257,13 @@ def test_what_only_weights_could_do_is_refused(tmp_path: Path) -> None:
         served.generate([Prompt("d", ())], n=1, sampling=WARM, seed=0)
     with pytest.raises(ConfigError, match="a server holds this model"):
         _ = SERVED.path
+
+
+def test_the_client_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    monkeypatch.delitem(sys.modules, "harness_plugins.generators.server")
+    with pytest.raises(HarnessError, match=r"openai is not installed.*harness-align\[server\]"):
+        load_registry().create("generator", "server", {}, RunContext(model=SERVED))
 
 
 def test_a_server_of_others_needs_a_key() -> None:

@@ -40,6 +40,7 @@ FINISHED: Mapping[str, FinishReason] = {
     "content_filter": "stop",
     "length": "length",
 }
+"""What a server says of how an answer ended. One that its filter withheld is an answer too, with what is left of it."""
 
 
 class ServerGenerator:
@@ -203,7 +204,7 @@ def _read(reply: Any) -> tuple[Completion, int]:
         first = reply.choices[0]
         message, reason = first.message, first.finish_reason
         calls = [(call.function.name, call.function.arguments) for call in message.tool_calls or ()]
-        text = written_calls(calls) if calls else message.content or ""
+        text = written_calls(calls) if calls else message.content or getattr(message, "refusal", None) or ""
         tokens = int(getattr(reply.usage, "completion_tokens", None) or 0)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ValueError(f"the body is no chat completion ({_brief(error)})") from error
