@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,13 +17,13 @@ import pytest
 from llm_server import WRITTEN, Body, completed, question, serve
 from tiny_llama import ask
 
-from harness import api
+import harness
 from harness.chat import constraint_schema
 from harness.config import EvalConfig, GeneratorRef
 from harness.errors import ConfigError, HarnessError
 from harness.plugins import load_registry
 from harness.protocols import ModelRef, RunContext, SilentProgress
-from harness.tools import DECLINE, ToolCall, parse_calls, render_tools
+from harness.tools import DECLINE, ToolCall, parse_calls, render_tools, write_calls
 from harness.types import AdapterCheckpoint, Prompt, Sampling
 from harness_plugins.generators.configs import ServerConfig
 from harness_plugins.generators.server import ServerGenerator
@@ -124,6 +125,21 @@ def test_returned_calls_are_read_as_those_of_any_other_model(arguments: str) -> 
         [group] = generator(server.url, send_tools=True).generate(prompts(1), n=1, sampling=WARM, seed=0)
     assert parse_calls(group.completions[0].text) == [ToolCall("add", json.loads(arguments))] * 2
     assert group.completions[0].finish_reason == "stop"
+
+
+def test_names_that_the_protocol_does_not_allow_are_changed_on_the_way() -> None:
+    tools = json.dumps([{"name": "math.add", "parameters": {}}, {"name": "other", "parameters": {}}])
+    calls = [
+        {"id": "1", "type": "function", "function": {"name": n, "arguments": "{}"}} for n in ("math_add", "made_up")
+    ]
+    asked = Prompt("t", ({"role": "user", "content": "add"},), tools)
+    with serve(replying({"role": "assistant", "tool_calls": calls}, "tool_calls"), whole=True) as server:
+        [group] = generator(server.url, send_tools=True).generate([asked], n=1, sampling=WARM, seed=0)
+        assert [tool["function"]["name"] for tool in server.seen[0]["tools"]] == ["math_add", "other"]
+        alike = replace(asked, tools=tools.replace("other", "math_add"))
+        with pytest.raises(HarnessError, match=r"prompt t: .*tell its tools apart"):
+            generator(server.url, send_tools=True).generate([alike], n=1, sampling=WARM, seed=0)
+    assert [call.name for call in parse_calls(group.completions[0].text)] == ["math.add", "made_up"]
 
 
 def test_arguments_that_are_not_json_are_the_model_s_own_failure() -> None:
@@ -284,16 +300,55 @@ def test_a_model_is_evaluated_by_the_name_that_its_server_has_for_it(
     monkeypatch.setattr("harness.assets.model", lambda *_: pytest.fail("no model is needed here"))
     with serve(letter) as server:
         ref = GeneratorRef(name="server", config={"base_url": server.url})
-        report, results = api.evaluate(str(letters), model="org/far-away", generator=ref, config=EvalConfig(limit=6))
+        report, results = harness.evaluate(
+            str(letters), model="org/far-away", generator=ref, config=EvalConfig(limit=6)
+        )
         assert {body["model"] for body in server.seen} == {"org/far-away"}
     assert report.suites[0].mean == 1.0
     assert len(results["letters"]) == 6
 
 
+SUITE = """[suite]
+name = "calls"
+version = "1"
+role = "target"
+summary = "Adds"
+license = "none"
+items = "items.jsonl"
+
+[[judges]]
+name = "tool_call"
+"""
+
+
+@pytest.mark.parametrize("sends", [True, False])
+def test_calls_are_judged_alike_however_they_come(tmp_path: Path, sends: bool) -> None:
+    """Of three items one is declined as it should be, one called as it should be, and one called wrongly."""
+    due = [[], [{"name": "add", "arguments": {"x": [1]}}], [{"name": "add", "arguments": {"x": [2]}}]]
+    rows = [
+        {"id": str(i), "prompt": f"{i}", "tools": json.loads(TOOLS), "target": {"calls": calls}}
+        for i, calls in enumerate(due)
+    ]
+    (tmp_path / "suite.toml").write_text(SUITE)
+    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+    def reply(body: Body) -> dict[str, Any]:
+        called = [] if question(body) == "0" else [ToolCall("add", {"x": 1})]
+        if called and "tools" in body:
+            function = {"name": "add", "arguments": '{"x": 1}'}
+            return replying({"tool_calls": [{"id": "1", "type": "function", "function": function}]}, "tool_calls")(body)
+        return completed(write_calls(called), body)
+
+    with serve(reply, whole=True) as server:
+        ref = GeneratorRef(name="server", config={"base_url": server.url, "send_tools": sends})
+        report, _ = harness.evaluate(str(tmp_path), model="m", generator=ref)
+    assert [item.score for item in report.suites[0].items] == [1.0, 1.0, 0.0]
+
+
 def test_an_adapter_is_the_server_s_affair(letters: Path, adapters: Any) -> None:
     ref = GeneratorRef(name="server", config={"base_url": "http://127.0.0.1:9/v1"})
     with pytest.raises(ConfigError, match=r"adapter.*--model NAME"):
-        api.evaluate(str(letters), model="m", adapter=adapters(0).path, generator=ref)
+        harness.evaluate(str(letters), model="m", adapter=adapters(0).path, generator=ref)
 
 
 def test_what_identifies_a_served_model() -> None:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -109,7 +110,8 @@ class ServerGenerator:
         }
         if has_tools and self._config.send_tools:
             messages = with_decline(messages)
-            body["tools"] = [{"type": "function", "function": tool} for tool in json.loads(prompt.tools)]
+            named = zip(api_names(prompt), json.loads(prompt.tools), strict=True)
+            body["tools"] = [{"type": "function", "function": {**tool, "name": name}} for name, tool in named]
         elif has_tools:
             messages = with_tools(messages, prompt.tools)
         if sampling.constrained:
@@ -163,13 +165,14 @@ class ServerGenerator:
         """The answer, and how many tokens the server says it has."""
         where = f"{WHERE}, prompt {prompt.id}"
         retries = self._config.retries
+        names = api_names(prompt) if "tools" in body else {}
         try:
             # The client's own time-out starts anew with every byte that a server trickles.
             async with asyncio.timeout((retries + 1) * self._config.timeout + retries * LONGEST_WAIT):
                 for _ in range(retries):
                     with contextlib.suppress(ValueError):  # the client does not look into the body, nor try it again
-                        return await _request(client, body)
-                return await _request(client, body)
+                        return await _request(client, body, names)
+                return await _request(client, body, names)
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
             raise HarnessError(
                 f"the server refuses ({_brief(error)})",
@@ -190,20 +193,40 @@ class ServerGenerator:
             ) from error
 
 
-async def _request(client: openai.AsyncOpenAI, body: Mapping[str, Any]) -> tuple[Completion, int]:
+async def _request(
+    client: openai.AsyncOpenAI, body: Mapping[str, Any], names: Mapping[str, str]
+) -> tuple[Completion, int]:
     raw = await client.chat.completions.with_raw_response.create(**body)
-    return _read(raw.parse())
+    return _read(raw.parse(), names)
+
+
+def api_names(prompt: Prompt) -> dict[str, str]:
+    """By the name that the protocol allows each tool (letters, digits, _ and -), its own, in the order of the tools.
+
+    Raises HarnessError where two tools would have one name.
+    """
+    own = [tool["name"] for tool in json.loads(prompt.tools)]
+    names = {re.sub(r"[^a-zA-Z0-9_-]", "_", name): name for name in own}
+    if len(names) != len(own):
+        raise HarnessError(
+            f"the API cannot tell its tools apart by their names ({', '.join(own)})",
+            where=f"prompt {prompt.id}",
+            remedy="Rename one, or set send_tools = false.",
+        )
+    return names
 
 
 # ---------------------------------------------------------------- what comes back
 
 
-def _read(reply: Any) -> tuple[Completion, int]:
-    """Raises ValueError where the body is no chat completion: the client does not check what it was sent."""
+def _read(reply: Any, names: Mapping[str, str]) -> tuple[Completion, int]:
+    """An answer, its calls under the tools' own `names`, and its tokens. Raises ValueError where the body is no chat
+    completion: the client does not check what it was sent."""
     try:
         first = reply.choices[0]
         message, reason = first.message, first.finish_reason
-        calls = [(call.function.name, call.function.arguments) for call in message.tool_calls or ()]
+        called = [call.function for call in message.tool_calls or ()]
+        calls = [(names.get(call.name, call.name), call.arguments) for call in called]
         text = written_calls(calls) if calls else message.content or getattr(message, "refusal", None) or ""
         tokens = int(getattr(reply.usage, "completion_tokens", None) or 0)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
