@@ -72,7 +72,7 @@ def _log(evaluation: Evaluation, suite: SuiteReport, model: str) -> Any:
     epochs = max((len(group.rewards) for group in groups), default=1)
     spec = EvalSpec(
         eval_id=digest([policy, suite.fingerprint, model])[:ID_LENGTH],
-        run_id=digest([policy, evaluation.identity, model])[:ID_LENGTH],
+        run_id=digest([policy, dict(evaluation.identity), model])[:ID_LENGTH],
         task_id=suite.fingerprint[:ID_LENGTH],
         created=created,
         task=suite.suite,
@@ -133,10 +133,13 @@ def _message(message: Mapping[str, Any]) -> Any:
 
     kinds = {
         "system": ChatMessageSystem,
+        "developer": ChatMessageSystem,
         "user": ChatMessageUser,
         "assistant": ChatMessageAssistant,
         "tool": ChatMessageTool,
     }
+    if message["role"] not in kinds:
+        raise HarnessError(f"inspect_ai knows no message of role {message['role']!r}", where="export-log")
     return kinds[message["role"]](content=message["content"])
 
 
@@ -184,8 +187,9 @@ def _scores(groups: Sequence[ScoredGroup]) -> list[Any]:
     from inspect_ai.log import EvalScore
 
     columns: dict[str, list[list[float | None]]] = {REWARD: [list(group.rewards) for group in groups]}
-    for number, judge in enumerate(groups[0].scores[0] if groups else ()):
-        columns[judge.judge] = [[scores[number].value for scores in group.scores] for group in groups]
+    given = [[{s.judge: s.value for s in scores} for scores in group.scores] for group in groups]
+    for judge in dict.fromkeys(name for group in given for values in group for name in values):
+        columns[judge] = [[values.get(judge) for values in group] for group in given]
     found = []
     for name, epochs in columns.items():
         scored = [

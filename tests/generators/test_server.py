@@ -228,6 +228,7 @@ def test_what_a_server_refuses_is_not_asked_again(status: str, says: str) -> Non
     ("message", "reason"),
     [
         ({"content": [{"type": "text"}]}, "stop"),
+        ({"tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": {"x": 1}}}]}, "stop"),
         ({"content": "x"}, "no idea"),
         ({"content": "x"}, None),
         ("hi", "stop"),

@@ -231,7 +231,7 @@ def _read(reply: Any, names: Mapping[str, str]) -> tuple[Completion, int]:
         tokens = int(getattr(reply.usage, "completion_tokens", None) or 0)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ValueError(f"the body is no chat completion ({_brief(error)})") from error
-    if not isinstance(text, str):
+    if not all(isinstance(part, str) for part in (text, *(part for call in calls for part in call))):
         raise ValueError("the answer is not text")
     if reason not in FINISHED:
         raise ValueError(f"the answer ended for an unknown reason, {reason!r}")
