@@ -84,7 +84,7 @@ def serve(
     server = Server(
         f"http://127.0.0.1:{http.server_port}/v1", script, faults or {"ok": 1.0}, seed, hang=hang, whole=whole
     )
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)  # how soon it hears of its end
     thread.start()
     try:
         yield server
