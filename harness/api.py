@@ -24,6 +24,7 @@ from harness.measuring import slug
 from harness.plugins import Registry, load_registry, validate
 from harness.protocols import Generator, ModelRef, Progress, RunContext, SilentProgress, Suite
 from harness.sampler import Sampler
+from harness.specs import GeneratorSpec
 from harness.store import RunStore
 from harness.suites import load_suite, with_judge_settings
 from harness.types import BASE_POLICY, EvalReport, digest
@@ -174,9 +175,12 @@ def evaluate(
     config = config or EvalConfig()
     for suite in loaded:
         suite_fingerprint(suite, registry, config)  # refuses bad settings before anything is fetched
-    context = replace(context, model=assets.model(model, context.progress))
-    checkpoint = open_checkpoint(adapter, base=context.require_model().fingerprint) if adapter else None
-    sampler = Sampler(lambda: start_generator(_resolve_generator(generator or GeneratorRef()), registry, context))
+    source = _resolve_generator(generator or GeneratorRef())
+    context = replace(context, model=policy_model(model, source, registry, context.progress))
+    served = context.require_model()
+    base = served.fingerprint if served.folder else None  # the generator itself refuses an adapter of a server's model
+    checkpoint = open_checkpoint(adapter, base=base) if adapter else None
+    sampler = Sampler(lambda: start_generator(source, registry, context))
     with closing(sampler):
         return evaluate_suites(
             loaded,
@@ -243,6 +247,14 @@ def _resolve_generator(generator: GeneratorRef) -> GeneratorRef:
         return generator
     name = "vllm" if importlib.util.find_spec("vllm") else "transformers"
     return GeneratorRef(name=name, config=generator.config)
+
+
+def policy_model(name: str, ref: GeneratorRef, registry: Registry, progress: Progress) -> ModelRef:
+    """The model that this generator samples: on this machine, unless the generator says that a server holds it."""
+    spec = registry.get("generator", ref.name).spec
+    if isinstance(spec, GeneratorSpec) and spec.served is not None:
+        return spec.served(registry.config("generator", ref.name, ref.config, where="[generator]"), name)
+    return assets.model(name, progress)
 
 
 def start_generator(ref: GeneratorRef, registry: Registry, context: RunContext) -> Generator:

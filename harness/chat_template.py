@@ -73,12 +73,22 @@ def chat_of(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> tuple[list[Ma
     if prompt.tools and (tools := json.loads(prompt.tools)):
         if keyword := tools_keyword(tokenizer):
             options[keyword] = [{"type": "function", "function": tool} for tool in tools]
-            messages = _with_system(messages, "{own}\n\n{ours}", DECLINE)
+            messages = with_decline(messages)
         else:
-            messages = _with_system(messages, "{ours}\n\n{own}", render_tools(prompt.tools))
+            messages = with_tools(messages, prompt.tools)
     if messages and messages[0]["role"] == "system" and not _has_system_role(tokenizer):
         messages = _without_system(messages)
     return messages, options
+
+
+def with_tools(messages: Sequence[Mapping[str, Any]], tools: str) -> list[Mapping[str, Any]]:
+    """The chat with the tools (a JSON array) and how to call them written into its system message."""
+    return _with_system(list(messages), "{ours}\n\n{own}", render_tools(tools))
+
+
+def with_decline(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The chat with one line in its system message on how to decline, for tools that are handed over beside it."""
+    return _with_system(list(messages), "{own}\n\n{ours}", DECLINE)
 
 
 def _with_system(messages: list[Mapping[str, Any]], layout: str, ours: str) -> list[Mapping[str, Any]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
+from harness.errors import ConfigError
 from harness.types import (
     AdapterCheckpoint,
     Group,
@@ -64,11 +65,25 @@ class SilentProgress:
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """A model on this machine. `fingerprint` identifies weights, config and tokenizer."""
+    """A model. `fingerprint` identifies weights, config and tokenizer; of one that a server holds, only its name there.
+
+    `folder` is where it lies on this machine, None where a server holds it.
+    """
 
     name: str
-    path: Path
+    folder: Path | None
     fingerprint: str
+
+    @property
+    def path(self) -> Path:
+        """Its folder. Raises ConfigError for a model that a server holds."""
+        if self.folder is None:
+            raise ConfigError(
+                "a server holds this model, and its weights or its tokenizer are needed here",
+                where=f"model {self.name}",
+                remedy="Choose a generator that samples a model on this machine, such as transformers.",
+            )
+        return self.folder
 
 
 class Components(Protocol):
@@ -109,8 +124,6 @@ class RunContext:
 
     def require_model(self) -> ModelRef:
         if self.model is None:
-            from harness.errors import ConfigError
-
             raise ConfigError("this component needs a model", remedy="Name one with --model.")
         return self.model
 

@@ -39,7 +39,7 @@ def function_judge(function: RewardFunction, *, name: str = "", deterministic: b
 class _FunctionJudge:
     def __init__(self, name: str, function: RewardFunction) -> None:
         self.name, self.function = name, function
-        self.loop: _BackgroundLoop | None = None
+        self.loop: BackgroundLoop | None = None
 
     def score(self, groups: Sequence[Group]) -> list[tuple[Score, ...]]:
         rows = [(group.prompt, completion) for group in groups for completion in group.completions]
@@ -74,7 +74,7 @@ class _FunctionJudge:
     def _values(self, **columns: list[Any]) -> list[Any]:
         values = self.function(**columns)
         if inspect.isawaitable(values):
-            self.loop = self.loop or _BackgroundLoop()
+            self.loop = self.loop or BackgroundLoop()
             values = self.loop.run(values)
         if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
             raise self._wrong(f"{type(values).__name__}, not a list with one value a completion")
@@ -99,7 +99,7 @@ class _FunctionJudge:
         )
 
 
-class _BackgroundLoop:
+class BackgroundLoop:
     """An event loop in a thread of its own, as in TRL: it works inside a running loop (a notebook's), and clients that
     a function keeps between calls stay on the loop that they were made on."""
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness.protocols import Exporter, Generator, Judge, Objective, RunContext, Suite, Updater
+from harness.protocols import Exporter, Generator, Judge, ModelRef, Objective, RunContext, Suite, Updater
 from harness.types import CheckpointKind, KnownPair
 
 C = TypeVar("C")
@@ -56,7 +56,11 @@ class ComponentSpec(Generic[C]):
 
 @dataclass(frozen=True)
 class GeneratorSpec(ComponentSpec[Generator]):
+    """`served` is for one that holds no weights: from its settings and the run's name for its model, the model that a
+    server holds. Its completions have no token ids, so nothing is trained on them, and it takes no adapters."""
+
     kind: ClassVar[str] = "generator"
+    served: Callable[[Any, str], ModelRef] | None = None
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,18 @@ def judged_rounds(store: RunStore, rounds: Sequence[int]) -> list[int]:
     return sorted(set(rounds)) or known[-1:]
 
 
+def require_token_ids(groups: Sequence[ScoredGroup], *, where: str) -> None:
+    """Raises ConfigError for a group without the token ids that its policy read and wrote, as servers sample them."""
+    for group in (scored.group for scored in groups):
+        if not group.prompt_token_ids or any(c.text and not c.token_ids for c in group.completions):
+            raise ConfigError(
+                f"what generator {group.generator or 'unknown'} sampled for prompt {group.prompt.id} has no token ids, "
+                "and training is by token",
+                where=where,
+                remedy="Sample with a generator that holds the weights, such as vllm or transformers.",
+            )
+
+
 def file_digest(path: Path) -> str:
     """sha256 (hex) of a file. Raises ConfigError if it cannot be read."""
     try:

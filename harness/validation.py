@@ -17,7 +17,7 @@ from harness.plugins import Registry
 from harness.power import smallest_margin
 from harness.protocols import JudgeUse, RunContext, Suite
 from harness.seats import seats
-from harness.specs import ObjectiveSpec, UpdaterSpec
+from harness.specs import GeneratorSpec, ObjectiveSpec, UpdaterSpec
 from harness.training_data import file_prompts
 
 
@@ -33,6 +33,7 @@ def check_loop(config: LoopConfig, suites: Sequence[Suite], registry: Registry, 
             where=f"suite {target.name}",
             remedy="Use `harness eval` on it, or give every stage its `data`.",
         )
+    _require_token_ids(config, registry)
     for suite in suites:
         eval_sampling(suite, config.eval)
         seat_judges(suite, "eval", registry, context).close()
@@ -64,6 +65,18 @@ def check_loop(config: LoopConfig, suites: Sequence[Suite], registry: Registry, 
     _require_pairs(suites)
     _require_enough_items(suites, config)
     _require_separate_items(config, suites, context)
+
+
+def _require_token_ids(config: LoopConfig, registry: Registry) -> None:
+    """Training is by token, and a server that holds the policy tells none."""
+    for name in {config.generator.name, *(s.generator for s in config.stages if s.generator != "policy")}:
+        spec = registry.get("generator", name).spec
+        if isinstance(spec, GeneratorSpec) and spec.served is not None:
+            raise ConfigError(
+                f"generator {name} gives no token ids, and training is by token",
+                where="[generator]",
+                remedy="Sample with vllm or transformers; what a server holds is evaluated by `harness eval`.",
+            )
 
 
 def _require_pairs(suites: Sequence[Suite]) -> None:

@@ -61,7 +61,7 @@ pass_app = click.make_pass_decorator(App)
 
 click.rich_click.COMMAND_GROUPS = {
     "harness": [
-        {"name": "Do", "commands": ["loop", "init", "train", "compare", "eval", "export"]},
+        {"name": "Do", "commands": ["loop", "init", "train", "compare", "eval", "export", "export-log"]},
         {"name": "Judge", "commands": ["judge", "audit"]},
         {"name": "Look", "commands": ["runs", "show", "suites", "plugins", "doctor"]},
         {"name": "Shell", "commands": ["completion"]},
@@ -79,6 +79,7 @@ class LazyGroup(click.RichGroup):
         "compare": "compare",
         "eval": "run",
         "export": "export",
+        "export-log": "export_log",
         "judge": "judge",
         "audit": "audit",
         "runs": "look",
@@ -103,7 +104,7 @@ class LazyGroup(click.RichGroup):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in self.modules:
             module = importlib.import_module(f"harness.cli.{self.modules[name]}")
-            command: click.Command = getattr(module, f"{name}_command")
+            command: click.Command = getattr(module, f"{name.replace('-', '_')}_command")
             return command
         self._add_plugin_commands(ctx)
         return super().get_command(ctx, name)

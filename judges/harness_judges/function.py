@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from harness.plugins import load_module
 from harness.protocols import Judge, RunContext
 from harness.reward_functions import function_judge
 from harness.store import artifact_digest
-from harness_judges.settings import FunctionConfig
+from harness_judges.settings import FunctionConfig, PythonObject
 
 NAME = "function"
 WHERE = "judge function"
@@ -21,14 +22,15 @@ WHERE = "judge function"
 
 def make(config: FunctionConfig, context: RunContext) -> Judge:
     """Raises ConfigError or PluginError where there is no such function, or its file cannot be imported."""
-    spec = function_judge(load(config), name=NAME)
+    spec = function_judge(load(config, callable, where=WHERE, what="function"), name=NAME)
     judge: Judge = spec.create(spec.config(), context)
     return judge
 
 
-def load(config: FunctionConfig) -> Any:
+def load(config: PythonObject, fits: Callable[[Any], bool], *, where: str, what: str) -> Any:
+    """What the settings name in a file or module. Raises ConfigError, for `where`, unless it `fits`: is a `what`."""
     if config.name is not None:
-        module: Any = load_module(Path(config.path), where=WHERE)
+        module: Any = load_module(Path(config.path), where=where)
         name = config.name
     else:
         module_name, _, name = config.path.partition(":")
@@ -37,18 +39,18 @@ def load(config: FunctionConfig) -> Any:
         except Exception as error:  # import runs somebody's code
             raise ConfigError(
                 f"{module_name} cannot be imported ({type(error).__name__}: {error})",
-                where=WHERE,
+                where=where,
                 remedy="Install the package that holds it, or mend it.",
             ) from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise ConfigError(f"{config.path} has no function {name!r}", where=WHERE, remedy=did_you_mean(name, own))
-    return function
+    found = getattr(module, name, None)
+    if not fits(found):
+        own = [key for key, value in vars(module).items() if fits(value) and not key.startswith("_")]
+        raise ConfigError(f"{config.path} has no {what} {name!r}", where=where, remedy=did_you_mean(name, own))
+    return found
 
 
-def content(config: FunctionConfig) -> str:
-    """Digest of the file that holds the function, found without importing anything. What it imports is not covered."""
+def content(config: PythonObject) -> str:
+    """Digest of the file that is named, found without importing anything. What it imports is not covered."""
     file = Path(config.path) if config.name is not None else module_file(config.path.partition(":")[0])
     if not file.is_file():
         raise ConfigError("no such file", where=f"{WHERE}, {file}", remedy="Give the path of a Python file.")

@@ -32,6 +32,7 @@ from harness_judges.settings import (
     SampleConfig,
     SimilarityConfig,
     ToolCallConfig,
+    VerifiersConfig,
 )
 
 
@@ -193,6 +194,13 @@ def harness_register_judges() -> Iterable[JudgeSpec]:
             "What does a Python function give this?",
             _lazy("function", "make"),
             FunctionConfig,
+            content=_content("function"),
+        ),
+        JudgeSpec(
+            "verifiers",
+            "What does a rubric of the package verifiers give this?",
+            _lazy("verifiers", "make"),
+            VerifiersConfig,
             content=_content("function"),
         ),
         JudgeSpec(

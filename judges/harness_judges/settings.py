@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -244,24 +244,39 @@ class CascadeConfig(Config):
         return self
 
 
-class FunctionConfig(Config):
-    """A Python function in the signature of TRL's `reward_funcs`, sync or async."""
+class PythonObject(Config):
+    """Something in a Python file or module."""
 
     path: str
-    """A file (`rewards.py`), or `module:function`."""
+    """A file (`rewards.py`), or `module:name`."""
     name: str | None = None
-    """Of the function in the file."""
+    """What of the file it is."""
 
     @model_validator(mode="after")
-    def _names_a_function(self) -> Self:
+    def _names_one(self) -> Self:
         if self.path.endswith(".py"):
             if self.name is None:
-                raise ValueError("say which function of the file it is: name")
+                raise ValueError("say what of the file it is: name")
         elif not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", self.path):
-            raise ValueError("give a file that ends in .py, or module:function")
+            raise ValueError("give a file that ends in .py, or module:name")
         elif self.name is not None:
-            raise ValueError("path names the function already: leave name out")
+            raise ValueError("path names it already: leave name out")
         return self
+
+
+class FunctionConfig(PythonObject):
+    """A Python function in the signature of TRL's `reward_funcs`, sync or async."""
+
+
+class VerifiersConfig(PythonObject):
+    """A rubric of the package `verifiers` (0.1.14 to 0.3), or one reward function in its signature, sync or async."""
+
+    concurrency: PositiveInt = 32
+    """Groups of completions judged at once, where functions are async."""
+
+    def identity(self) -> dict[str, Any]:
+        """Without what decides how fast verdicts come."""
+        return {key: value for key, value in super().identity().items() if key != "concurrency"}
 
 
 class SimilarityConfig(Config):

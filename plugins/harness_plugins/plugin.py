@@ -8,10 +8,11 @@ from typing import Any
 
 from harness.hookspecs import hookimpl
 from harness.plugins import make_objective
-from harness.protocols import Objective, RunContext
+from harness.protocols import ModelRef, Objective, RunContext
 from harness.specs import Config, ExporterSpec, GeneratorSpec, NoConfig, ObjectiveSpec, UpdaterSpec
+from harness.types import digest
 from harness_plugins.exporters import AdapterExporter, MergedConfig, MergedExporter
-from harness_plugins.generators.configs import ScriptedConfig, TransformersConfig, VllmConfig
+from harness_plugins.generators.configs import ScriptedConfig, ServerConfig, TransformersConfig, VllmConfig
 from harness_plugins.objectives.configs import (
     BetaConfig,
     BradleyTerryConfig,
@@ -55,6 +56,13 @@ def harness_register_generators() -> Iterable[GeneratorSpec]:
             "transformers, one prefill a group",
             _lazy("generators.transformers_generator", "create_transformers"),
             TransformersConfig,
+        ),
+        GeneratorSpec(
+            "server",
+            "Any server with OpenAI's chat completions; for evaluation",
+            _lazy("generators.server", "ServerGenerator"),
+            ServerConfig,
+            served=_served,
         ),
         GeneratorSpec(
             "reference",
@@ -203,6 +211,12 @@ def _lazy(module: str, name: str) -> Callable[[Any, RunContext], Any]:
         return getattr(import_module(f"harness_plugins.{module}"), name)(config, context)
 
     return create
+
+
+def _served(config: ServerConfig, name: str) -> ModelRef:
+    """A model that only a server has, by where the server is, if a setting says so, and what it calls the model."""
+    model = config.model or name
+    return ModelRef(model, None, digest(["server", config.base_url, model, config.revision]))
 
 
 def _preference(name: str, summary: str, module: str, cls: str, config: type[Config]) -> ObjectiveSpec:

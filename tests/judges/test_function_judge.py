@@ -83,9 +83,9 @@ def test_the_identity_is_that_of_the_file_which_is_not_imported_for_it(file: Pat
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        ({"path": "rewards.py"}, "say which function of the file it is"),
-        ({"path": "rewards"}, "give a file that ends in .py, or module:function"),
-        ({"path": "a.b:c", "name": "c"}, "path names the function already"),
+        ({"path": "rewards.py"}, "say what of the file it is"),
+        ({"path": "rewards"}, "give a file that ends in .py, or module:name"),
+        ({"path": "a.b:c", "name": "c"}, "path names it already"),
         ({"path": "missing.py", "name": "f"}, "no such file"),
         ({"path": "no_such_module_here:f"}, r"no_such_module_here cannot be imported \(ModuleNotFoundError"),
         ({"path": "json:dumped"}, r"json:dumped has no function 'dumped'.*dump"),

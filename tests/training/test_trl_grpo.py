@@ -87,7 +87,7 @@ def test_grpo_stops_at_the_end_of_a_turn(trl_context: RunContext, trl_model: Mod
     tokenizer.save_pretrained(folder)
     GenerationConfig(eos_token_id=None).save_pretrained(folder)
     spy = Spy(even)
-    judged = with_judges(replace(trl_context, model=replace(trl_model, path=folder)), spy)
+    judged = with_judges(replace(trl_context, model=replace(trl_model, folder=folder)), spy)
     grpo(judged, n=16, max_tokens=40).update(prompts(trl_model), parent=None, out=tmp_path / "out", seed=0)
     answers = [c for group in spy.shown for c in group.completions]
     stops = {end, tokenizer.convert_tokens_to_ids("A")}

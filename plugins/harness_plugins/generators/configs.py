@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from harness.specs import Config
 
@@ -57,3 +57,43 @@ class VllmConfig(Config):
     tensor_parallel_size: Annotated[int, Field(ge=1)] = 1
     max_lora_rank: Annotated[int, Field(ge=1)] = 64
     """Largest adapter rank that can be served on CUDA."""
+
+
+SERVER_TRANSPORT = frozenset(("api_key_env", "max_connections", "timeout", "retries"))
+"""Of a server's settings, those that change no answer."""
+
+
+class ServerConfig(Config):
+    """Settings of the `server` generator: any server that speaks OpenAI's chat completions.
+
+    A server may fill in what a request leaves open with the model's own defaults (repetition penalties, top_k): start
+    vLLM with `--generation-config vllm`, or set such fields in `extra_body`.
+    """
+
+    model: str | None = None
+    """As the server calls it. Default: the run's model, by its name."""
+    revision: str = ""
+    """Which version of the model the server has, where its name does not tell."""
+    base_url: str | None = None
+    """Such as http://localhost:8000/v1. Default: the environment's OPENAI_BASE_URL, which is then no part of what a
+    run is, so that a server may move."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key. A server of your own may need none."""
+    max_connections: PositiveInt = 16
+    """Requests under way at once."""
+    timeout: PositiveFloat = 600.0
+    """Seconds for one try. An answer comes whole, so this covers all of its tokens."""
+    retries: NonNegativeInt = 5
+    """Further tries after a time-out, a broken connection, status 408, 409, 429 or 5xx, with growing random waits (or
+    those that the server asks for), and after a body that is no chat completion."""
+    send_tools: bool = False
+    """Hand tools over in the API's field `tools`, and read calls from `tool_calls`. Otherwise they are written into the
+    system message, as for a model here whose template knows no tools."""
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What the server calls the limit on an answer's tokens."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of each request, as this server knows them."""
+
+    def identity(self) -> dict[str, Any]:
+        """Without what decides how fast answers come, and not what they say."""
+        return {key: value for key, value in super().identity().items() if key not in SERVER_TRANSPORT}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from harness.types import BASE_POLICY, AdapterCheckpoint, Completion, FinishReas
 from harness_plugins.generators.configs import VllmConfig
 from harness_plugins.generators.constrained import grammar_schema
 from harness_plugins.generators.engine import start_engine
+from harness_plugins.generators.seeds import request_seed
 from harness_plugins.models.weights import saved_settings
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class VllmGenerator:
             top_k=sampling.top_k,
             min_p=sampling.min_p,
             max_tokens=chat.completion_budget(prompt, length, sampling, self._context),
-            seed=_request_seed(seed, prompt.id, index),
+            seed=request_seed(seed, prompt.id, index),
             stop_token_ids=sorted(self._stop_ids),
             logprobs=0 if _reports_policy(sampling) else None,
             structured_outputs=structured,
@@ -222,11 +222,6 @@ def rides_with_requests(checkpoint: AdapterCheckpoint, max_rank: int) -> bool:
     if settings.get("peft_type") != "LORA" or checkpoint.quantization or any(map(settings.get, NOT_BY_REQUEST)):
         return False
     return max([settings["r"], *(settings.get("rank_pattern") or {}).values()]) <= max_rank
-
-
-def _request_seed(seed: int, prompt_id: str, index: int) -> int:
-    """A seed of its own for each completion, so that samples do not depend on what is sampled beside them."""
-    return int.from_bytes(hashlib.sha256(f"{seed}\0{prompt_id}\0{index}".encode()).digest()[:7])
 
 
 def _chosen(logprobs: Any, token_ids: Sequence[int]) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from harness.plugins import make_objective
 from harness.protocols import Objective, RunContext, SequenceBatch, StepTotals
+from harness.training_data import require_token_ids
 from harness.types import AdapterCheckpoint, ScoredGroup, Update
 from harness_plugins.models.packing import Row, TrainingGroup, TrainingStep, make_step, shuffled_batches
 
@@ -108,4 +109,5 @@ class AdapterUpdater(ABC):
     ) -> Update:
         from harness_plugins.training.fitting import fit
 
+        require_token_ids(groups, where=self.name)
         return fit(self, self.select(groups), parent=parent, out=out, seed=seed)

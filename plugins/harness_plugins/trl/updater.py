@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.protocols import RunContext
+from harness.training_data import require_token_ids
 from harness.types import AdapterCheckpoint, ScoredGroup, Update
 from harness_plugins.trl.arguments import check_args, require_trl, trl_arguments
 
@@ -72,6 +73,7 @@ class TrlUpdater(ABC):
         from harness_plugins.models.memory import release
         from harness_plugins.trl.common import run_trainer
 
+        require_token_ids(groups, where=self.name)
         job = self.job(groups, parent=parent, seed=seed)
         tokenizer = load_tokenizer(self.context.require_model().path)
 

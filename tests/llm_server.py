@@ -57,7 +57,7 @@ def serve(
     hang: float = 5.0,
     whole: bool = False,
 ) -> Iterator[Server]:
-    """`whole`: the script gives the body that is sent back, and not what it says."""
+    """`whole`: the script gives the body that is sent back, and not what it says. Faults may be any HTTP status."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -84,7 +84,7 @@ def serve(
     server = Server(
         f"http://127.0.0.1:{http.server_port}/v1", script, faults or {"ok": 1.0}, seed, hang=hang, whole=whole
     )
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)  # how soon it hears of its end
     thread.start()
     try:
         yield server
@@ -95,7 +95,7 @@ def serve(
 
 def answer(handler: BaseHTTPRequestHandler, server: Server, body: Body) -> None:
     fault = server.fault()
-    if fault in ("429", "500"):
+    if fault.isdigit():
         send(handler, int(fault), {"error": {"message": f"status {fault}", "type": "server"}}, {"retry-after-ms": "1"})
     elif fault == "hangs":
         time.sleep(server.hang)
@@ -106,6 +106,12 @@ def answer(handler: BaseHTTPRequestHandler, server: Server, body: Body) -> None:
         handler.end_headers()
         handler.wfile.write(b'{"choices": [')
         handler.close_connection = True
+    elif fault == "broken json":
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", "13")
+        handler.end_headers()
+        handler.wfile.write(b'{"choices": [')
     elif fault == "no completion":
         send(handler, 200, {"hello": "there"})
     else:
