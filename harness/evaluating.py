@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def _refuse(folder: Path, plan: EvalPlan, resume: bool) -> None:
     if EvalStore.exists(folder):
         store = EvalStore.open(folder)
         store.require_identity(plan.identity)
-        if not store.finished and not resume:
+        if store.started and not store.finished and not resume:
             remedy = "Continue it with --resume, or start another with --out FOLDER."
             raise StoreError("this evaluation is unfinished", where=str(folder), remedy=remedy)
 
@@ -144,14 +145,13 @@ class _Work:
 
     def run(self) -> Evaluated:
         store = EvalStore.open(self.folder) if EvalStore.exists(self.folder) else self._created()
-        if finished := store.finished:
-            return Evaluated(store.evaluation(self.folder.name), finished)
+        if store.finished:
+            return Evaluated(store.evaluation(self.folder.name), already_finished=True)
         with store.lock():
             reports = tuple(self._suite(store, suite) for suite in self.plan.suites)
             shutil.rmtree(self.folder / "parts", ignore_errors=True)
-            report = EvalReport(self.plan.policy_version, reports)
-            store.put(REPORT, lambda path: write_json(path, report))
-        return Evaluated(store.evaluation(self.folder.name), finished, self.taken_over)
+            store.put(REPORT, partial(write_json, record=EvalReport(self.plan.policy_version, reports)))
+        return Evaluated(store.evaluation(self.folder.name), already_finished=False, taken_over=self.taken_over)
 
     def _created(self) -> EvalStore:
         return EvalStore.create(self.folder, self.plan.identity, named=self.plan.named, versions=versions())
@@ -162,7 +162,7 @@ class _Work:
             context = _context(self.plan, self.registry, self.progress)
             bench = evaluating_bench(suite, self.registry, context)  # before sampling: it may refuse
             scored, judging = judge_items(suite, self._sampled(store, suite, context), bench)
-            store.put(name, lambda path: write_groups(path, scored), judging)
+            store.put(name, partial(write_groups, groups=scored), judging)
         # Read back even what was just made: a resumed evaluation then sees the very same values.
         return suite_report(suite, read_groups(store.path(name)), store.data(name), self.registry, self.plan.config)
 
@@ -175,7 +175,7 @@ class _Work:
                 if not store.has(name):
                     generator = self.sampler.at(self.plan.checkpoint)
                     drawn = unjudged(sample_items(suite, chunk, generator, context, self.plan.config))
-                    store.put(name, lambda path, drawn=drawn: write_groups(path, drawn))  # type: ignore[misc]
+                    store.put(name, partial(write_groups, groups=drawn))
                 groups += [scored.group for scored in read_groups(store.path(name))]
                 advance(len(chunk))
         return groups
@@ -192,7 +192,7 @@ class _Work:
             except StoreError as error:
                 self.progress.note(f"not taken over: {error}")
                 continue
-            store.put(name, lambda path, source=source: _copy(source, path), other.data(name))  # type: ignore[misc]
+            store.put(name, partial(shutil.copyfile, source), other.data(name))
             self.taken_over[suite.name] = folder.name
             self.progress.note(f"{suite.name} is taken over from {folder}: the same policy, items, judges and seed")
             return True
@@ -210,7 +210,3 @@ def _measured(identity: Mapping[str, Any], suite: Suite) -> list[Any]:
         *(identity.get(part) for part in ("model", "adapter", "generator", "seed")),
         identity.get("suites", {}).get(suite.name),
     ]
-
-
-def _copy(source: Path, path: Path) -> None:
-    shutil.copyfile(source, path)

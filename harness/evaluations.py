@@ -146,9 +146,7 @@ class EvalStore:
     def header(self) -> dict[str, Any]:
         def read(path: Path) -> dict[str, Any]:
             header = json.loads(path.read_text(encoding="utf-8"))
-            if not {"format", "identity", "suites"} <= set(header):
-                raise ValueError("format, identity or suites is missing")
-            return dict(header)
+            return {key: header[key] for key in ("format", "identity", "suites")}
 
         return _read(self.folder / HEADER, read)
 
@@ -159,7 +157,7 @@ class EvalStore:
 
     def require_identity(self, identity: Mapping[str, Any]) -> None:
         """Raises StoreError where the folder belongs to another evaluation, naming what differs."""
-        stored, given = self.identity, json.loads(json.dumps(identity))
+        stored, given = self.identity, json.loads(json.dumps(identity))  # tuples are lists on the disk
         if differing := [key for key in sorted({*stored, *given}) if stored.get(key) != given.get(key)]:
             what = f"this is another evaluation: its {', '.join(differing)} differ"
             raise StoreError(what, where=str(self.folder), remedy="Name another folder with --out.")
@@ -185,16 +183,20 @@ class EvalStore:
     # ------------------------------------------------------------ artifacts
 
     @property
+    def started(self) -> bool:
+        """Whether anything is kept: until then there is nothing to go on with."""
+        return bool(self._lines)
+
+    @property
     def finished(self) -> bool:
         return self.has(REPORT)
 
     def has(self, name: str) -> bool:
         return name in self._lines
 
-    def put(self, name: str, write: Callable[[Path], None], data: Mapping[str, Any] | None = None) -> None:
+    def put(self, name: str, write: Callable[[Path], object], data: Mapping[str, Any] | None = None) -> None:
         """What `write(path)` makes becomes the artifact, whole and on the disk, with `data` beside it."""
-        final = self.folder / name
-        draft = final.with_name(f"{final.name}.tmp")
+        final, draft = self.folder / name, self.folder / f"{name}.tmp"
         with _writing(self.folder):
             make_folder(final.parent)
             write(draft)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,12 @@ def rescore(
         asked = {name: given for name, (given, _) in named.items()}
         store = EvalStore.create(folder, identity, named=asked, versions=versions())
     store.require_identity(identity)
-    if finished := store.finished:
-        return Rescored(evaluation, store.evaluation(folder.name), finished)
+    if store.finished:
+        return Rescored(evaluation, store.evaluation(folder.name), already_finished=True)
     with store.lock():
         reports = tuple(_judged(store, one, registry, context) for one in answered)
-        report = EvalReport(evaluation.report.policy_version, reports)
-        store.put(REPORT, lambda path: write_json(path, report))
-    return Rescored(evaluation, store.evaluation(folder.name), finished)
+        store.put(REPORT, partial(write_json, record=EvalReport(evaluation.report.policy_version, reports)))
+    return Rescored(evaluation, store.evaluation(folder.name), already_finished=False)
 
 
 def _seed(evaluation: Evaluation) -> int:
@@ -138,5 +138,5 @@ def _judged(store: EvalStore, one: _Answered, registry: Registry, context: RunCo
     if not store.has(name):
         bench = evaluating_bench(one.suite, registry, context)
         scored, judging = judge_items(one.suite, one.groups, bench)
-        store.put(name, lambda path: write_groups(path, scored), judging)
+        store.put(name, partial(write_groups, groups=scored), judging)
     return suite_report(one.suite, read_groups(store.path(name)), store.data(name), registry, one.config)
