@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
@@ -16,7 +17,7 @@ from harness.errors import EXIT_OK, ConfigError
 if TYPE_CHECKING:
     from harness.eval_plan import EvalPlan
     from harness.evaluating import Evaluated
-    from harness.types import EvalReport
+    from harness.summary import Change
 
 ARMS = ("unconstrained", "constrained")
 
@@ -88,8 +89,7 @@ def eval_command(
         progress=app.view,
     )
     named = dict(zip(ARMS, arms(plan, app.registry), strict=True)) if both else {"": plan}
-    folders = {arm: out / arm if out else evals / arm_plan.name for arm, arm_plan in named.items()}
-    plans = {folders[arm]: arm_plan for arm, arm_plan in named.items()}
+    plans = {(out / arm if out else evals / arm_plan.name): arm_plan for arm, arm_plan in named.items()}
     if dry_run:
         click.echo(_planned(plans, as_json))
         return EXIT_OK
@@ -141,7 +141,7 @@ def _planned(plans: dict[Path, EvalPlan], as_json: bool) -> str:
 def _as_json(found: dict[str, Evaluated]) -> str:
     from harness.reports import as_record
 
-    shown = {
+    shown: dict[str, Any] = {
         arm: {
             "folder": str(done.evaluation.folder),
             "already_finished": done.already_finished,
@@ -150,13 +150,16 @@ def _as_json(found: dict[str, Evaluated]) -> str:
         }
         for arm, done in found.items()
     }
+    if len(found) > 1:
+        shown["difference"] = {name: asdict(change) if change else None for name, change in _changes(found).items()}
     return json.dumps(shown.get("", shown), indent=1, ensure_ascii=False)
 
 
 def _as_text(found: dict[str, Evaluated]) -> str:
-    from harness.cli.tables import passing_table, report_table
+    from harness.cli.tables import change_rows, passing_table, report_table, table
 
-    parts = [_arms_table(*(done.evaluation.report for done in found.values()))] if len(found) > 1 else []
+    columns = ["suite", "items", *ARMS, "difference", "95% interval", "won", "lost"]
+    parts = [table(columns, change_rows(_changes(found)))] if len(found) > 1 else []
     for arm, done in found.items():
         report = done.evaluation.report
         parts += [f"{arm}:" if arm else "", report_table(report), passing_table(report)]
@@ -164,9 +167,9 @@ def _as_text(found: dict[str, Evaluated]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _arms_table(free: EvalReport, held: EvalReport) -> str:
-    from harness.cli.tables import change_rows, table
+def _changes(found: dict[str, Evaluated]) -> dict[str, Change | None]:
+    """Of each suite that both arms have, what constrained decoding changes."""
     from harness.summary import changed
 
-    changes = {new.suite: changed(old, new) for old in free.suites for new in held.suites if old.suite == new.suite}
-    return table(["suite", "items", *ARMS, "difference", "95% interval", "won", "lost"], change_rows(changes))
+    free, held = (found[arm].evaluation.report.suites for arm in ARMS)
+    return {new.suite: changed(old, new) for old in free for new in held if old.suite == new.suite}

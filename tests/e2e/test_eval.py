@@ -25,14 +25,11 @@ def test_the_same_again_is_found_and_nothing_is_sampled(tmp_path: Path, plan: Ev
     assert sampled == {"letters": 24, "others": 10, "engine": 1}
     assert (first.already_finished, again.already_finished) == (False, True)
     assert again.evaluation.report == first.evaluation.report
-    in_memory, _ = harness.evaluate(
-        [plan.named["letters"], plan.named["others"]],
-        model=plan.model.name,
-        generator=plan.generator,
-        config=plan.config,
-        registry=REGISTRY,
-    )
-    assert again.evaluation.report == in_memory
+    same = {"model": plan.model.name, "generator": plan.generator, "config": plan.config, "registry": REGISTRY}
+    for options in ({}, {"out": tmp_path / "e"}):
+        report, groups = harness.evaluate([*plan.named.values()], **same, **options)
+        assert report == first.evaluation.report
+        assert groups == {name: first.evaluation.groups(name) for name in plan.named}
 
 
 def test_the_name_depends_on_all_that_counts_and_on_nothing_else(

@@ -118,6 +118,33 @@ def test_mistakes_are_refused_before_anything_is_written(
     assert not (here / "evals").exists()
 
 
+CONNECTED = """
+import harness
+from harness_plugins.generators.configs import ScriptedConfig
+from harness_plugins.generators.scripted import ByteCodec, ScriptedGenerator
+
+
+class Connected(ScriptedConfig):
+    max_connections: int = 16
+
+
+@harness.hookimpl
+def harness_register_generators():
+    return [harness.GeneratorSpec("asks", "", lambda config, _: ScriptedGenerator(config, ByteCodec()), Connected)]
+"""
+
+
+def test_the_number_of_connections_reaches_a_generator_that_has_some(
+    here: Path, tiny_model: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (here / "asks.py").write_text(CONNECTED)
+    command = ["--plugin", "asks.py", "-q", "eval", "--suite", "./letters", "--model", str(tiny_model), "--dry-run"]
+    with pytest.raises(SystemExit):
+        main([*command, "--generator", "asks", "--max-connections", "7", "--json"])
+    name, settings, *_ = json.loads(capfd.readouterr().out)[0]["identity"]["generator"]
+    assert (name, settings["max_connections"]) == ("asks", 7)
+
+
 def test_damage_is_said_in_one_line(here: Path, harness: Run) -> None:
     folder = here / "kept"
     assert harness("eval", "--out", str(folder))[0] == 0
@@ -153,6 +180,7 @@ def test_both_arms_in_one_engine_start(here: Path, harness: Run, monkeypatch: py
     assert found["unconstrained"]["means"] == {"letters": 0.0, "schemas": 0.0}
     assert found["constrained"]["means"] == {"schemas": 1.0}
     assert found["unconstrained"]["folder"] != found["constrained"]["folder"]
+    assert found["difference"]["schemas"]["difference"]["estimate"] == 1.0
     table = harness("eval", *options)[1].splitlines()
     row = next(line.split() for line in table if line.startswith(" schemas"))
     assert row[:5] == ["schemas", "6", "0.0%", "100.0%", "+100.0"]
