@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.durable import NOT_WRITABLE, append_line, fsync, make_folder, write_text
-from harness.errors import StoreError
+from harness.errors import ConfigError, StoreError
 from harness.loop import slug
 from harness.records import read_groups, read_report
 from harness.store import RunStore, artifact_digest
@@ -33,9 +33,6 @@ HEADER = "evaluation.json"
 REPORT = "report.json"
 T = TypeVar("T")
 ANEW = "Restore it, or evaluate anew with --out."
-
-
-# ---------------------------------------------------------------- reading
 
 
 @dataclass(frozen=True)
@@ -50,10 +47,15 @@ class Evaluation:
     """Of each suite the name or folder that it was asked for by, where that is known."""
 
     def groups(self, suite: str) -> list[ScoredGroup]:
-        """The scored completions of a suite, in the order of its items. Raises StoreError where they are damaged."""
+        """The scored completions of a suite, in the order of its items. Raises StoreError where they are damaged, and
+        ConfigError where only the report was kept."""
         name = scored_file(suite)
-        path = EvalStore.open(self.folder).path(name) if EvalStore.exists(self.folder) else self.folder / name
-        return _read(path, read_groups)
+        if EvalStore.exists(self.folder):
+            return _read(EvalStore.open(self.folder).path(name), read_groups)
+        if not (self.folder / name).exists():
+            what, remedy = f"it keeps no completions of suite {suite}, only scores", "Name the one it was taken from."
+            raise ConfigError(what, where=str(self.folder), remedy=remedy)
+        return _read(self.folder / name, read_groups)
 
 
 def find_evaluation(name: str, *, evals: Path = EVALS, runs: Path = Path("runs")) -> Evaluation:
@@ -179,8 +181,6 @@ class EvalStore:
             yield
         finally:
             lock.release()
-
-    # ------------------------------------------------------------ artifacts
 
     @property
     def started(self) -> bool:

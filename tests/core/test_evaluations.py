@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from evaluated import IDENTITY, scored, write_evaluation
 
-from harness.errors import StoreError
+from harness.errors import ConfigError, StoreError
 from harness.evaluations import EvalStore, find_evaluation, scored_file
 from harness.loop import write_eval
 from harness.records import read_report
@@ -33,6 +33,9 @@ def test_a_folder_that_a_loop_wrote_needs_no_journal(tmp_path: Path) -> None:
     write_eval(tmp_path / "round", report, {"letters": GROUPS})
     found = find_evaluation(str(tmp_path / "round"))
     assert (found.report, found.groups("letters"), found.identity) == (report, GROUPS, {})
+    (tmp_path / "round" / "letters.parquet").unlink()
+    with pytest.raises(ConfigError, match="only scores"):
+        found.groups("letters")
 
 
 def test_what_is_not_there_or_unfinished_is_said_with_a_remedy(tmp_path: Path) -> None:
