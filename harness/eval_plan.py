@@ -87,7 +87,7 @@ def plan_evaluation(
     chosen = _resolved(generator or GeneratorRef(), max_connections, registry)
     reference = assets.model(model, context.progress)
     checkpoint = open_checkpoint(adapter, base=reference.fingerprint) if adapter else None
-    named = {suite.name: _lasting(name) for suite, name in zip(found, asked, strict=True)}
+    named = {suite.name: lasting_name(name) for suite, name in zip(found, asked, strict=True)}
     plan = EvalPlan(loaded, named, reference, checkpoint, chosen, config, seed, {})
     return replace(plan, identity=_identity(plan, registry))
 
@@ -139,7 +139,7 @@ def _require_different(suites: Sequence[Suite]) -> None:
             raise ConfigError(f"suite {suite.name!r} is named twice", where="--suite", remedy="Name each suite once.")
 
 
-def _lasting(name: str) -> str:
+def lasting_name(name: str) -> str:
     """A plugin's name, or a folder wherever one stands."""
     return str(Path(name).resolve()) if Path(name).is_dir() else name
 

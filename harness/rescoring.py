@@ -11,7 +11,7 @@ from typing import Any
 from harness.api import find_suite
 from harness.config import EvalConfig
 from harness.errors import ConfigError, did_you_mean
-from harness.eval_plan import measured_suite, versions
+from harness.eval_plan import lasting_name, measured_suite, versions
 from harness.evaluation import evaluating_bench, judge_items, suite_report
 from harness.evaluations import EVALS, REPORT, EvalStore, Evaluation, scored_file
 from harness.loop import slug
@@ -93,7 +93,7 @@ def _named(
         if suite.name not in held:
             what = f"suite {suite.name!r} is not in this evaluation"
             raise ConfigError(what, where=str(evaluation.folder), remedy=did_you_mean(suite.name, held))
-        named[suite.name] = (given, suite)
+        named[suite.name] = (lasting_name(given), suite)
     return named
 
 
