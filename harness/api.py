@@ -18,6 +18,7 @@ from harness.errors import ConfigError, HarnessError, StoreError
 from harness.identity import run_identity
 from harness.launching import make_updater
 from harness.loop import Incumbent, Loop, as_target
+from harness.measuring import slug
 from harness.plugins import Registry, load_registry, validate
 from harness.protocols import Generator, ModelRef, Progress, RunContext, SilentProgress, Suite
 from harness.sampler import Sampler
@@ -41,7 +42,7 @@ class Plan:
     @property
     def name(self) -> str:
         """The run's default name: the same settings give the same name, so the same command finds its run again."""
-        return f"{Path(self.config.suite).name}-{digest(self.identity)[:8]}"
+        return f"{slug(Path(self.config.suite).name)}-{digest(self.identity)[:8]}"
 
     @property
     def toml(self) -> str:
@@ -57,6 +58,9 @@ class LoopResult:
     outcomes: tuple[str, ...]
     digest: str
     already_finished: bool = field(default=False)
+    confirmation: str = ""
+    """What fresh items said of what was promoted: `promoted` (confirmed), `inconclusive`, `rejected` (refuted and
+    rolled back), or "" where none were kept back or nothing was promoted."""
 
 
 # ---------------------------------------------------------------- the loop
@@ -126,7 +130,8 @@ def run_loop(
     if not finished:
         registry.notify("harness_loop_finished", run=folder.name, incumbent=incumbent.version)
     outcomes = tuple(store.entries[i, "commit"].data["outcome"] for i in range(1, store.committed() + 1))
-    return LoopResult(folder, incumbent, outcomes, store.digest(), finished)
+    said = [entry.data["outcome"] for (_, step), entry in store.entries.items() if step == "confirmation"]
+    return LoopResult(folder, incumbent, outcomes, store.digest(), finished, "".join(said))
 
 
 def _open_store(folder: Path, plan: Plan, resume: bool) -> RunStore:
@@ -147,8 +152,15 @@ def _open_store(folder: Path, plan: Plan, resume: bool) -> RunStore:
 
 
 def find_suite(name: str, registry: Registry, context: RunContext) -> Suite:
-    """A suite by plugin name, or by folder if the name has a path separator or is a folder with a suite.toml."""
+    """A suite by plugin name, or by folder if the name has a path separator or is a folder with a suite.toml.
+
+    `PLUGIN:TASK` is a suite that its plugin makes from the setting `task`, of whatever others know by that name.
+    """
     folder = Path(name)
+    plugin, colon, task = name.partition(":")
+    if colon and "/" not in plugin:
+        made: Suite = registry.create("suite", plugin, {"task": task}, context, where=f"suite {name}")
+        return made
     if "/" in name or (folder / "suite.toml").is_file():
         return load_suite(folder, context.progress)
     suite: Suite = registry.create("suite", name, {}, context)

@@ -59,12 +59,35 @@ def render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
 
 def encode_completion(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids of an answer, closed by the end-of-turn token."""
-    return [*tokenizer.encode(text, add_special_tokens=False), end_of_turn_id(tokenizer)]
+    return [*encode_text(tokenizer, text), end_of_turn_id(tokenizer)]
 
 
 def encode_document(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids of raw text, without its start, closed by the end-of-sequence token."""
-    return [*tokenizer.encode(text, add_special_tokens=False), _document_end(tokenizer)]
+    return [*encode_text(tokenizer, text), _document_end(tokenizer)]
+
+
+def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of a piece of text, with nothing before or after it."""
+    return list(tokenizer.encode(text, add_special_tokens=False))
+
+
+def encode_after(
+    tokenizer: PreTrainedTokenizerBase, context: str, texts: Sequence[str]
+) -> tuple[list[int], list[list[int]]]:
+    """Token ids of raw text, with what the tokenizer itself puts before one, and of each of the texts that continue it,
+    tokenized as if it were written with the context in one piece.
+
+    Where a token reaches across, it belongs to what continues: the context's ids are those that all the pieces share.
+    """
+    ids = tokenizer.encode(context)
+    wholes = [tokenizer.encode(context + text) for text in texts]
+    shared = min(_common_prefix(ids, whole) for whole in wholes)
+    return ids[:shared] or [_document_start(tokenizer)], [whole[shared:] for whole in wholes]
+
+
+def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _document_start(tokenizer: PreTrainedTokenizerBase) -> int:

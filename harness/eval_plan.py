@@ -17,7 +17,7 @@ from harness.errors import ConfigError
 from harness.evaluation import eval_sampling, suite_fingerprint
 from harness.evaluations import scored_file
 from harness.identity import suite_identity
-from harness.loop import slug
+from harness.measuring import slug
 from harness.plugins import DISTRIBUTION, Registry
 from harness.protocols import ModelRef, Progress, RunContext, SilentProgress, Suite
 from harness.suites import with_judge_settings
@@ -177,7 +177,7 @@ def _identity(plan: EvalPlan, registry: Registry) -> dict[str, Any]:
 def measured_suite(suite: Suite, registry: Registry, config: EvalConfig) -> dict[str, Any]:
     """Items with their clusters, judges, decoding and margins: not what is only trained on."""
     whole = suite_identity(suite, registry, config)
-    return {"kind": suite.kind, **{name: whole[name] for name in ("version", "role", "margins", "items")}}
+    return {"kind": suite.kind, **{name: whole[name] for name in ("version", "role", "margins", "rule", "items")}}
 
 
 def versions() -> dict[str, str]:

@@ -26,7 +26,7 @@ from harness.evaluation import (
     suite_report,
 )
 from harness.evaluations import REPORT, EvalStore, Evaluation, scored_file
-from harness.loop import slug
+from harness.measuring import slug
 from harness.plugins import Registry, load_registry
 from harness.protocols import Progress, RunContext, SilentProgress, Suite
 from harness.records import read_groups, write_groups, write_json
@@ -173,9 +173,9 @@ class _Work:
                 chunk = items[start : start + CHUNK]
                 name = f"parts/{slug(suite.name)}/{number:03d}.parquet"
                 if not store.has(name):
-                    generator = self.sampler.at(self.plan.checkpoint)
-                    drawn = unjudged(sample_items(suite, chunk, generator, context, self.plan.config))
-                    store.put(name, partial(write_groups, groups=drawn))
+                    generator, version = self.sampler.at(self.plan.checkpoint), self.plan.policy_version
+                    drawn = sample_items(suite, chunk, generator, version, context, self.plan.config)
+                    store.put(name, partial(write_groups, groups=unjudged(drawn)))
                 groups += [scored.group for scored in read_groups(store.path(name))]
                 advance(len(chunk))
         return groups

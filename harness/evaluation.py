@@ -9,7 +9,8 @@ from harness.config import EvalConfig
 from harness.errors import ConfigError, JudgeFailure
 from harness.gate import MIN_SCORED
 from harness.independence import uses_for
-from harness.judging import Bench, judges_fingerprint, seat_judges, verdict_figures
+from harness.judging import Bench, combined_figures, judges_fingerprint, seat_judges, verdict_figures
+from harness.likelihood import AS_IS, likelihood_groups
 from harness.plugins import Registry
 from harness.protocols import Generator, RunContext, Suite
 from harness.rewards import JudgingConfig
@@ -27,15 +28,19 @@ def evaluate_suites(
     registry: Registry,
     context: RunContext,
     config: EvalConfig,
+    parts: Mapping[str, Sequence[Prompt]] | None = None,
 ) -> tuple[EvalReport, SuiteResults]:
-    """Every suite under the policy that `generator` serves now.
+    """Every suite under the policy that `generator` serves now, or of every suite the items that `parts` names.
 
     The seed depends on nothing but the run's, so two policies draw with common random numbers and their difference
     is less noisy than either score.
     """
     reports, results = [], {}
     for suite in suites:
-        scored, judging = score_items(suite, suite.items[: config.limit], generator, registry, context, config)
+        items = suite.items[: config.limit] if parts is None else parts[suite.name]
+        if not items:
+            continue
+        scored, judging = score_items(suite, items, generator, policy_version, registry, context, config)
         results[suite.name] = scored
         reports.append(suite_report(suite, scored, judging, registry, config))
     return EvalReport(policy_version, tuple(reports)), results
@@ -45,16 +50,18 @@ def score_items(
     suite: Suite,
     items: Sequence[Prompt],
     generator: Generator,
+    policy_version: str,
     registry: Registry,
     context: RunContext,
     config: EvalConfig,
 ) -> tuple[list[ScoredGroup], dict[str, float]]:
-    """Samples and judges `items` of a suite. Also returns how the judges did (`SuiteReport.judging`).
+    """Samples and judges `items` of a suite; those of a likelihood suite are not sampled but taken as they are. Also
+    returns how the judges did (`SuiteReport.judging`).
 
     Raises JudgeFailure when fewer than MIN_SCORED of them are scored.
     """
     bench = evaluating_bench(suite, registry, context)  # before sampling: it may refuse
-    return judge_items(suite, sample_items(suite, items, generator, context, config), bench)
+    return judge_items(suite, sample_items(suite, items, generator, policy_version, context, config), bench)
 
 
 def evaluating_bench(suite: Suite, registry: Registry, context: RunContext) -> Bench:
@@ -63,10 +70,20 @@ def evaluating_bench(suite: Suite, registry: Registry, context: RunContext) -> B
 
 
 def sample_items(
-    suite: Suite, items: Sequence[Prompt], generator: Generator, context: RunContext, config: EvalConfig
+    suite: Suite,
+    items: Sequence[Prompt],
+    generator: Generator,
+    policy_version: str,
+    context: RunContext,
+    config: EvalConfig,
 ) -> list[Group]:
-    """What the policy that `generator` serves answers to `items` of a suite, unjudged."""
-    return draw_groups(generator, items, n=config.epochs, sampling=eval_sampling(suite, config), seed=context.seed)
+    """What the policy that `generator` serves answers to `items` of a suite, unjudged; those of a likelihood suite are
+    not sampled but taken as they are."""
+    sampling = eval_sampling(suite, config)
+    if suite.kind == "likelihood":
+        where = f"suite {suite.name}"
+        return likelihood_groups(generator, items, policy_version=policy_version, context=context, where=where)
+    return draw_groups(generator, items, n=config.epochs, sampling=sampling, seed=context.seed)
 
 
 def judge_items(suite: Suite, groups: Sequence[Group], bench: Bench) -> tuple[list[ScoredGroup], dict[str, float]]:
@@ -90,8 +107,20 @@ def suite_report(
         margin=suite.margin,
         anchor_margin=suite.anchor_margin,
         floor=suite.floor,
+        rule=suite.rule,
         judging=judging,
     )
+
+
+def merged(reports: Sequence[EvalReport]) -> EvalReport:
+    """Of one policy over parts of the same suites, one report over all of them."""
+    first = reports[0]
+    suites = []
+    for suite in first.suites:
+        parts = [part for report in reports if (part := report.suite(suite.suite)) is not None]
+        judging = combined_figures([(part.judging, len(part.items)) for part in parts])
+        suites.append(replace(suite, items=tuple(item for part in parts for item in part.items), judging=judging))
+    return EvalReport(first.policy_version, tuple(suites))
 
 
 def _require_scored(suite: Suite, groups: Sequence[ScoredGroup]) -> None:
@@ -108,7 +137,16 @@ def _require_scored(suite: Suite, groups: Sequence[ScoredGroup]) -> None:
 
 
 def eval_sampling(suite: Suite, config: EvalConfig) -> Sampling:
-    """The suite's sampling with the config's overrides. Raises ConfigError for repeated greedy epochs."""
+    """The suite's sampling with the config's overrides. Raises ConfigError for epochs that would repeat the first:
+    greedy ones, or those of a likelihood suite, which reads none of these settings."""
+    if suite.kind == "likelihood":
+        if config.epochs > 1:
+            raise ConfigError(
+                f"eval.epochs = {config.epochs} would score the same texts again: nothing is drawn",
+                where=f"suite {suite.name}",
+                remedy="Set eval.epochs = 1.",
+            )
+        return AS_IS
     sampling = replace(suite.sampling, constrained=suite.sampling.constrained or config.constrained)
     if config.temperature is not None:
         sampling = replace(sampling, temperature=config.temperature)
@@ -129,6 +167,7 @@ def suite_fingerprint(suite: Suite, registry: Registry, config: EvalConfig) -> s
             judges_fingerprint(uses_for(suite, "eval"), registry),
             asdict(eval_sampling(suite, config)),
             config.epochs,
+            *([suite.kind] if suite.kind != "generate" else []),
         ]
     )
 

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from harness.durable import NOT_WRITABLE, append_line, fsync, make_folder, write_text
 from harness.errors import ConfigError, StoreError
-from harness.loop import slug
+from harness.measuring import LOOKS, STEPS, round_looks, round_report, slug
 from harness.records import read_groups, read_report
 from harness.store import RunStore, artifact_digest
 from harness.types import EvalReport, ScoredGroup
@@ -40,7 +40,8 @@ class Evaluation:
     """One policy on suites. `identity` is what was evaluated and how, as JSON; a run's rounds have the run's."""
 
     name: str
-    folder: Path
+    folders: tuple[Path, ...]
+    """Of its parts: a run's round may have been looked at twice."""
     report: EvalReport
     identity: Mapping[str, Any] = field(default_factory=dict)
     named: Mapping[str, str] = field(default_factory=dict)
@@ -49,13 +50,18 @@ class Evaluation:
     def groups(self, suite: str) -> list[ScoredGroup]:
         """The scored completions of a suite, in the order of its items. Raises StoreError where they are damaged, and
         ConfigError where only the report was kept."""
+        return [group for path in self.files(suite) for group in _read(path, read_groups)]
+
+    def files(self, suite: str) -> list[Path]:
+        """Where they lie."""
         name = scored_file(suite)
-        if EvalStore.exists(self.folder):
-            return _read(EvalStore.open(self.folder).path(name), read_groups)
-        if not (self.folder / name).exists():
+        if EvalStore.exists(self.folders[0]):
+            return [EvalStore.open(self.folders[0]).path(name)]
+        found = [folder / name for folder in self.folders if (folder / name).is_file()]
+        if not found:
             what, remedy = f"it keeps no completions of suite {suite}, only scores", "Name the one it was taken from."
-            raise ConfigError(what, where=str(self.folder), remedy=remedy)
-        return _read(self.folder / name, read_groups)
+            raise ConfigError(what, where=str(self.folders[0]), remedy=remedy)
+        return found
 
 
 def find_evaluation(name: str, *, evals: Path = EVALS, runs: Path = Path("runs")) -> Evaluation:
@@ -67,7 +73,7 @@ def find_evaluation(name: str, *, evals: Path = EVALS, runs: Path = Path("runs")
         if EvalStore.exists(folder):
             return EvalStore.open(folder).evaluation(name)
         if (folder / REPORT).is_file():
-            return Evaluation(name, folder, _read(folder / REPORT, read_report))
+            return Evaluation(name, (folder,), _read(folder / REPORT, read_report))
     run, _, index = name.rpartition(":") if name.rpartition(":")[2].isdigit() else (name, "", "")
     for folder in (Path(run), runs / run):
         if RunStore.exists(folder):
@@ -83,11 +89,11 @@ def _of_round(name: str, store: RunStore, index: int | None) -> Evaluation:
     index = store.incumbent_round() if index is None else index
     if store.entry(index, "evaluate") is None:
         raise StoreError(f"round {index} was not evaluated", where=str(store.folder), remedy="See `harness show RUN`.")
-    folder = store.load(index, "evaluate", lambda path: path)
-    report, config = _read(folder / REPORT, read_report), store.identity["config"]
+    report, config = round_report(store, index), store.identity["config"]
+    folders = tuple(store.round_folder(index) / STEPS[step] for step in LOOKS[: round_looks(store, index)])
     asked = [config["suite"], *config["beside"]]
     named = {suite.suite: given for suite, given in zip(report.suites, asked, strict=True)}
-    return Evaluation(name, folder, report, store.identity, named)
+    return Evaluation(name, folders, report, store.identity, named)
 
 
 def _read(path: Path, read: Callable[[Path], T]) -> T:
@@ -100,9 +106,6 @@ def _read(path: Path, read: Callable[[Path], T]) -> T:
 def scored_file(suite: str) -> str:
     """The name of the file with a suite's scored completions."""
     return f"{slug(suite)}.parquet"
-
-
-# ---------------------------------------------------------------- writing
 
 
 class EvalStore:
@@ -119,9 +122,8 @@ class EvalStore:
     ) -> EvalStore:
         """A new folder. Raises StoreError where something else lies there, or nothing can be written."""
         if folder.is_dir() and any(path.name != f"{HEADER}.tmp" for path in folder.iterdir()):
-            raise StoreError(
-                f"this folder holds something else ({HEADER} is missing)", where=str(folder), remedy="Name another."
-            )
+            what = f"this folder holds something else ({HEADER} is missing)"
+            raise StoreError(what, where=str(folder), remedy="Name another.")
         header = {"format": FORMAT, "identity": identity, "suites": named, "versions": versions}
         with _writing(folder):
             make_folder(folder)
@@ -133,11 +135,9 @@ class EvalStore:
         """Raises StoreError where another version of the format wrote it, or its journal is damaged."""
         store = cls(folder)
         if (found := store.header["format"]) != FORMAT:
-            raise StoreError(
-                f"written in evaluation format {found}; this version reads format {FORMAT}",
-                where=str(folder),
-                remedy="Use the version of harness that wrote it, or evaluate anew with --out.",
-            )
+            what = f"written in evaluation format {found}; this version reads format {FORMAT}"
+            remedy = "Use the version of harness that wrote it, or evaluate anew with --out."
+            raise StoreError(what, where=str(folder), remedy=remedy)
         return store
 
     @staticmethod
@@ -224,7 +224,7 @@ class EvalStore:
             remedy = "Go on with it: the same `harness eval` with --resume."
             raise StoreError("this evaluation is unfinished", where=str(self.folder), remedy=remedy)
         report = _read(self.path(REPORT), read_report)
-        return Evaluation(name, self.folder, report, self.identity, self.header["suites"])
+        return Evaluation(name, (self.folder,), report, self.identity, self.header["suites"])
 
     def _read_journal(self) -> None:
         self._lines = {}

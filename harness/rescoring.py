@@ -14,7 +14,7 @@ from harness.errors import ConfigError, did_you_mean
 from harness.eval_plan import lasting_name, measured_suite, versions
 from harness.evaluation import evaluating_bench, judge_items, suite_report
 from harness.evaluations import EVALS, REPORT, EvalStore, Evaluation, scored_file
-from harness.loop import slug
+from harness.measuring import slug
 from harness.plugins import Registry
 from harness.protocols import Progress, RunContext, Suite
 from harness.records import read_groups, write_groups, write_json
@@ -92,20 +92,19 @@ def _named(
         suite = find_suite(given, registry, context)
         if suite.name not in held:
             what = f"suite {suite.name!r} is not in this evaluation"
-            raise ConfigError(what, where=str(evaluation.folder), remedy=did_you_mean(suite.name, held))
+            raise ConfigError(what, where=evaluation.name, remedy=did_you_mean(suite.name, held))
         named[suite.name] = (lasting_name(given), suite)
     return named
 
 
 def _answered(evaluation: Evaluation, suite: Suite) -> _Answered:
     stored = [scored.group for scored in evaluation.groups(suite.name)]
-    items = suite.items[: len(stored)]
-    other = [
-        group.prompt.id
-        for index, group in enumerate(stored)
-        if index >= len(items) or (items[index].id, items[index].hash) != (group.prompt.id, group.prompt.hash)
-    ]
-    if other:
+    by_id = {item.id: item for item in suite.items}  # a run may have looked at some of them, in an order of its own
+    items = [by_id.get(group.prompt.id) for group in stored]
+    kept = [item for item, group in zip(items, stored, strict=True) if item and item.hash == group.prompt.hash]
+    if len(kept) < len(stored):
+        held = {item.id for item in kept}
+        other = [group.prompt.id for group in stored if group.prompt.id not in held]
         raise ConfigError(
             f"{len(other)} of {len(stored)} items are not those that were answered; the first is {other[0]}",
             where=f"suite {suite.name}",
@@ -114,9 +113,9 @@ def _answered(evaluation: Evaluation, suite: Suite) -> _Answered:
     role = next(report.role for report in evaluation.report.suites if report.suite == suite.name)
     epochs = 1 if suite.kind == "likelihood" else len(stored[0].completions)
     return _Answered(
-        replace(suite, role=role, sampling=stored[0].sampling),
-        EvalConfig(limit=len(stored), epochs=epochs),
-        tuple(replace(group, prompt=item) for group, item in zip(stored, items, strict=True)),
+        replace(suite, role=role, items=tuple(kept), sampling=stored[0].sampling),
+        EvalConfig(epochs=epochs),
+        tuple(replace(group, prompt=item) for group, item in zip(stored, kept, strict=True)),
     )
 
 
@@ -129,7 +128,9 @@ def _identity(evaluation: Evaluation, answered: Sequence[_Answered], registry: R
         **sampled,
         "adapter": evaluation.report.policy_version,
         "suites": {a.suite.name: measured_suite(a.suite, registry, a.config) for a in answered},
-        "completions": {a.suite.name: artifact_digest(evaluation.folder / scored_file(a.suite.name)) for a in answered},
+        "completions": {
+            a.suite.name: [artifact_digest(path) for path in evaluation.files(a.suite.name)] for a in answered
+        },
     }
 
 

@@ -18,6 +18,8 @@ from typing import Any, Literal
 FinishReason = Literal["stop", "length"]
 ScoreStatus = Literal["scored", "abstained", "failed"]
 Role = Literal["target", "regression", "guard", "monitor"]
+SuiteRule = Literal["mean", "no_new_failures"]
+"""What the gate holds a guard or regression suite to: its mean, or every item that passed before."""
 CheckpointKind = Literal["policy", "reward_model"]
 Outcome = Literal["promoted", "rejected", "inconclusive", "invalid"]
 
@@ -67,10 +69,18 @@ class Prompt:
     def question(self) -> str:
         """Identity of what is asked, whatever answer is expected: a question must not be on both sides of a split.
 
-        Tools are compared as values: their text may come from a suite or from another's file.
+        Tools are compared as values: their text may come from a suite or from another's file. Where nothing is asked
+        it is raw text that must not be on both sides: what the target puts before the answer, else the reference.
         """
         tools = [{"description": "", "parameters": {}, **tool} for tool in json.loads(self.tools or "[]")]
-        return digest([list(map(dict, self.messages)), tools])[:16]
+        return digest([list(map(dict, self.messages)), tools, *([] if self.messages else [self._raw])])[:16]
+
+    @property
+    def _raw(self) -> Any:
+        target = json.loads(self.target or "{}")
+        if not isinstance(target, dict) or "context" not in target:
+            return self.reference
+        return {key: value for key, value in target.items() if key != "gold"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +102,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One sampled answer. `token_ids` ends with the end-of-turn token when `finish_reason == "stop"`.
+    """One answer, sampled or given. `token_ids` ends with the end-of-turn token when `finish_reason == "stop"`.
 
     `logprobs`: natural log, one per token, of the policy at the temperature it was sampled with; None where
     there is no sampler (gold answers). `text` is decoded without special tokens.
@@ -261,6 +271,7 @@ class SuiteReport:
     margin: float = 0.05
     anchor_margin: float = 0.075
     floor: float | None = None
+    rule: SuiteRule = "mean"
     judging: Mapping[str, float] = field(default_factory=dict)
     """How the judges did: `judge/NAME/failed`, and what they report of themselves (`judge/NAME/flip_rate`)."""
 
@@ -308,6 +319,8 @@ class GateDecision:
     outcome: Outcome
     sentence: str
     checks: tuple[Check, ...] = ()
+    look: int = 1
+    """1, or 2 where the first part of the items did not decide and the rest were evaluated too."""
 
     @property
     def promoted(self) -> bool:

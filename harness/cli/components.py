@@ -8,6 +8,7 @@ from typing import Any
 import rich_click as click
 
 from harness.cli.app import App, pass_app
+from harness.cli.validate import validate_command
 from harness.errors import PluginError, did_you_mean
 
 
@@ -72,7 +73,7 @@ def _settings(config: Any) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.pass_context
 def suites_command(ctx: click.Context, as_json: bool) -> None:
-    """List suites; `harness suites show NAME` prints one's make-up."""
+    """List suites; `harness suites show NAME` prints one's make-up, `harness suites validate NAME` checks it."""
     if ctx.invoked_subcommand is not None:
         return
     from harness.cli.tables import table
@@ -90,6 +91,9 @@ def suites_command(ctx: click.Context, as_json: bool) -> None:
         )
 
 
+suites_command.add_command(validate_command)
+
+
 @suites_command.command("show")
 @click.argument("name")
 @click.option("--items", type=int, default=2, show_default=True, help="Print this many items.")
@@ -100,6 +104,7 @@ def suites_show(app: App, name: str, items: int, as_json: bool) -> None:
     from collections import Counter
 
     from harness.api import find_suite
+    from harness.likelihood import read_first
     from harness.protocols import RunContext
 
     suite = find_suite(name, app.registry, RunContext(progress=app.view))
@@ -109,6 +114,7 @@ def suites_show(app: App, name: str, items: int, as_json: bool) -> None:
         "version": suite.version,
         "summary": suite.summary,
         "role": suite.role,
+        "kind": suite.kind,
         "license": suite.license,
         "items": len(suite.items),
         "training prompts": len(suite.train),
@@ -129,5 +135,5 @@ def suites_show(app: App, name: str, items: int, as_json: bool) -> None:
             value = [f"{category} {count}" for category, count in value.items()]
         click.echo(f"{key:17} {', '.join(value) if isinstance(value, list) else value}")
     for item in suite.items[:items]:
-        click.echo(f"\n{item.id}\n  asked     {item.messages[-1]['content']}")
+        click.echo(f"\n{item.id}\n  asked     {read_first(item) or '(nothing: raw text)'}")
         click.echo(f"  expected  {item.target if item.reference is None else item.reference}")

@@ -143,7 +143,7 @@ def _as_json(found: dict[str, Evaluated]) -> str:
 
     shown: dict[str, Any] = {
         arm: {
-            "folder": str(done.evaluation.folder),
+            "folder": str(done.evaluation.folders[0]),
             "already_finished": done.already_finished,
             "taken_over": done.taken_over,
             **as_record(done.evaluation),
@@ -163,7 +163,7 @@ def _as_text(found: dict[str, Evaluated]) -> str:
     for arm, done in found.items():
         report = done.evaluation.report
         parts += [f"{arm}:" if arm else "", report_table(report), passing_table(report)]
-    parts += [f"evaluation  {done.evaluation.folder}" for done in found.values()]
+    parts += [f"evaluation  {done.evaluation.folders[0]}" for done in found.values()]
     return "\n".join(part for part in parts if part)
 
 

@@ -63,9 +63,9 @@ def score_command(
     }
     if as_json:
         shown = {name: asdict(change) if change else None for name, change in changes.items()}
-        record = {"folder": str(done.after.folder), "already_finished": done.already_finished, "changes": shown}
+        record = {"folder": str(done.after.folders[0]), "already_finished": done.already_finished, "changes": shown}
         click.echo(json.dumps(record, indent=1, ensure_ascii=False))
         return
     columns = ["suite", "items", "before", "after", "difference", "95% interval", "won", "lost"]
     click.echo(table(columns, change_rows(changes)))
-    click.echo(f"evaluation  {done.after.folder}")
+    click.echo(f"evaluation  {done.after.folders[0]}")

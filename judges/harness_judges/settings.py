@@ -42,11 +42,46 @@ class ExactConfig(Config):
     match: Literal["whole", "contains", "first_line"] = "whole"
 
 
+class GroundedConfig(Config):
+    """`credit` is `exact` for evaluation (1 or 0) or `partial` for training (graded)."""
+
+    credit: Literal["exact", "partial"] = "exact"
+    extra_words: NonNegativeInt = 4
+    """Words allowed beside the acceptable answer: who lists all names of the passage has not answered."""
+    max_citations: PositiveInt = 2
+    """Sentences that may be cited: who cites them all is right by chance."""
+
+
 class RegexConfig(Config):
     """A Python regular expression for prompts whose target brings none. Flags go inline: `(?i)yes`."""
 
     pattern: str | None = None
     match: Literal["search", "fullmatch"] = "search"
+
+
+class JsonFieldsConfig(Config):
+    """`exact` for evaluation: 1 or 0. `partial` for training: the share of the fields that are right."""
+
+    credit: Literal["exact", "partial"] = "exact"
+
+
+class InstructionsConfig(Config):
+    """`all` for evaluation: 1 if every constraint is met, else 0. `share` for training: the share that are met."""
+
+    credit: Literal["all", "share"] = "all"
+
+
+class LikelihoodConfig(Config):
+    """What the geometric mean of the probabilities is taken over. By byte, models with different tokenizers compare."""
+
+    per: Literal["token", "byte"] = "token"
+
+
+class ChoiceConfig(Config):
+    """What a choice's log-probability is divided by, so that long ones are not at a disadvantage: nothing (`acc` of
+    lm-evaluation-harness), its characters (`acc_norm`), its bytes (`acc_bytes`), or its tokens."""
+
+    normalize: Literal["none", "characters", "bytes", "tokens"] = "none"
 
 
 class RewardModelConfig(Config):
@@ -101,7 +136,8 @@ class LanguageConfig(Config):
 
 
 class RefusalConfig(Config):
-    """What scores 1: `compliance` for questions that deserve an answer, `refusal` for those that do not."""
+    """What scores 1: `compliance` for questions that deserve an answer, `refusal` for those that do not. An empty
+    answer and an echo of the prompt are neither."""
 
     want: Literal["compliance", "refusal"] = "compliance"
 

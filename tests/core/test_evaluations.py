@@ -8,7 +8,7 @@ from evaluated import IDENTITY, scored, write_evaluation
 
 from harness.errors import ConfigError, StoreError
 from harness.evaluations import EvalStore, find_evaluation, scored_file
-from harness.loop import write_eval
+from harness.measuring import write_eval
 from harness.records import read_report
 
 GROUPS = [scored("one", 1.0), scored("two", 0.0)]

@@ -47,7 +47,7 @@ def test_the_name_depends_on_all_that_counts_and_on_nothing_else(
         plan,
     ]
     manifest = letters / "suite.toml"
-    manifest.write_text(manifest.read_text().replace('version = "1"', 'version = "1"\nmargin = 0.2'))
+    manifest.write_text(manifest.read_text().replace('role = "target"', 'role = "target"\nfloor = 0.2'))
     others.append(planned([letters], tiny_model))
     (letters / "items.jsonl").write_text((letters / "items.jsonl").read_text().replace("say a", "say aa"))
     others.append(planned([letters], tiny_model))
@@ -73,7 +73,7 @@ def test_what_is_damaged_is_not_taken_over(
 ) -> None:
     evals = tmp_path / "evals"
     alone = run(evals / "alone", planned([letters], tiny_model))
-    path = alone.evaluation.folder / "letters.parquet"
+    path = alone.evaluation.folders[0] / "letters.parquet"
     path.write_bytes(path.read_bytes()[:-1])
     both = run(evals / "both", plan, evals=evals)
     assert not both.taken_over

@@ -55,7 +55,7 @@ def test_cut_short_at_any_moment_it_goes_on_to_the_same_report(
     tmp_path: Path, plan: EvalPlan, monkeypatch: pytest.MonkeyPatch, sampled: Counter[str]
 ) -> None:
     monkeypatch.setattr(evaluating, "CHUNK", 12)
-    whole = run(tmp_path / "whole", plan).evaluation.folder
+    whole = run(tmp_path / "whole", plan).evaluation.folders[0]
     sampled.clear()
     moment = 0
     while True:

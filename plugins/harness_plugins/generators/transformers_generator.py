@@ -161,6 +161,13 @@ class TransformersGenerator:
 
     @torch.inference_mode()
     def score_tokens(self, token_ids: Sequence[int]) -> tuple[float, ...]:
+        """Raises HarnessError when the sequence does not fit into the context."""
+        if len(token_ids) > self._context:
+            raise HarnessError(
+                f"{len(token_ids)} tokens to score and the context holds {self._context}",
+                where="generator transformers",
+                remedy="Cut the text into shorter ones.",
+            )
         ids_1_T = torch.tensor([list(token_ids)], device=self._served.device)
         # Adapters with virtual tokens put their logits before those of the sequence.
         logits_T_V = self._served(input_ids=ids_1_T).logits[0, -len(token_ids) : -1].float()
@@ -189,7 +196,9 @@ def _load_model(model: ModelRef, config: TransformersConfig) -> PreTrainedModel:
             remedy="Give a transformers model folder with safetensors.",
         ) from None
     try:
-        return cast("PreTrainedModel", loaded.to(device).eval())  # type: ignore[arg-type]
+        # An adapter freezes what it wraps, for good, and PyTorch has other CPU kernels for frozen weights, which round
+        # otherwise: frozen from the start, the base says the same before and after it has served an adapter.
+        return cast("PreTrainedModel", loaded.to(device).eval().requires_grad_(False))  # type: ignore[arg-type]
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
             f"no device {device!r} here ({str(error).splitlines()[0]})",

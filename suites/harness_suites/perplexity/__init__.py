@@ -1,0 +1,1 @@
+"""Held-out passages from Wikipedia, and others to read."""
