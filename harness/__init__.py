@@ -16,9 +16,6 @@ if TYPE_CHECKING:
         Plan as Plan,
     )
     from harness.api import (
-        evaluate as evaluate,
-    )
-    from harness.api import (
         plan_loop as plan_loop,
     )
     from harness.api import (
@@ -44,6 +41,9 @@ if TYPE_CHECKING:
     )
     from harness.errors import (
         HarnessError as HarnessError,
+    )
+    from harness.evaluating import (
+        evaluate as evaluate,
     )
     from harness.export import (
         export_model as export_model,
@@ -161,11 +161,12 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "api": "LoopResult Plan evaluate plan_loop run_loop",
+    "api": "LoopResult Plan plan_loop run_loop",
     "comparison": "Candidate Comparison compare",
     "config": "EvalConfig GeneratorRef LoopConfig",
     "errors": "HarnessError",
     "reward_functions": "function_judge",
+    "evaluating": "evaluate",
     "export": "export_model",
     "hookspecs": "hookimpl",
     "plugins": "Registry load_registry",

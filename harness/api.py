@@ -6,17 +6,15 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from harness import assets
-from harness.checkpoints import open_checkpoint
-from harness.config import DEFAULTS, EvalConfig, GeneratorRef, LoopConfig, apply_sets, merge, read_toml
+from harness.config import DEFAULTS, GeneratorRef, LoopConfig, apply_sets, merge, read_toml
 from harness.errors import ConfigError, HarnessError, StoreError
-from harness.evaluation import SuiteResults, evaluate_suites, suite_fingerprint
 from harness.identity import run_identity
 from harness.launching import make_updater
 from harness.loop import Incumbent, Loop, as_target
@@ -27,7 +25,7 @@ from harness.sampler import Sampler
 from harness.specs import GeneratorSpec
 from harness.store import RunStore
 from harness.suites import load_suite, with_judge_settings
-from harness.types import BASE_POLICY, EvalReport, digest
+from harness.types import digest
 from harness.validation import check_loop
 
 RUNS = Path("runs")
@@ -151,47 +149,6 @@ def _open_store(folder: Path, plan: Plan, resume: bool) -> RunStore:
     return store
 
 
-# ---------------------------------------------------------------- evaluation alone
-
-
-def evaluate(
-    suites: str | Sequence[str],
-    *,
-    model: str = "smollm2-135m",
-    adapter: Path | None = None,
-    generator: GeneratorRef | None = None,
-    config: EvalConfig | None = None,
-    judges: Mapping[str, Mapping[str, Any]] | None = None,
-    seed: int = 0,
-    registry: Registry | None = None,
-    progress: Progress | None = None,
-) -> tuple[EvalReport, SuiteResults]:
-    """Evaluate a model, with an adapter or bare, on suites. `judges` holds settings over those of the suites' judges,
-    by name. Returns the report and the scored completions by suite."""
-    registry = registry or load_registry()
-    context = RunContext(seed=seed, progress=progress or SilentProgress(), components=registry)
-    found = [find_suite(name, registry, context) for name in ([suites] if isinstance(suites, str) else suites)]
-    loaded = with_judge_settings(found, judges or {})
-    config = config or EvalConfig()
-    for suite in loaded:
-        suite_fingerprint(suite, registry, config)  # refuses bad settings before anything is fetched
-    source = _resolve_generator(generator or GeneratorRef())
-    context = replace(context, model=policy_model(model, source, registry, context.progress))
-    served = context.require_model()
-    base = served.fingerprint if served.folder else None  # the generator itself refuses an adapter of a server's model
-    checkpoint = open_checkpoint(adapter, base=base) if adapter else None
-    sampler = Sampler(lambda: start_generator(source, registry, context))
-    with closing(sampler):
-        return evaluate_suites(
-            loaded,
-            sampler.at(checkpoint),
-            policy_version=checkpoint.version if checkpoint else BASE_POLICY,
-            registry=registry,
-            context=context,
-            config=config,
-        )
-
-
 # ---------------------------------------------------------------- resolving
 
 
@@ -229,7 +186,7 @@ def _layers(layers: Sequence[Mapping[str, Any]], sets: Sequence[str]) -> dict[st
 
 def _resolve_names(config: LoopConfig, registry: Registry, folder: Path) -> LoopConfig:
     """`auto`, paths (from `folder`) and every component's defaults made explicit: what is stored is what ran."""
-    generator = _resolve_generator(config.generator)
+    generator = resolve_generator(config.generator)
     settings = registry.config("generator", generator.name, generator.config, where="[generator]")
     generator = GeneratorRef(name=generator.name, config=settings.model_dump(mode="json"))
     stages = []
@@ -242,7 +199,8 @@ def _resolve_names(config: LoopConfig, registry: Registry, folder: Path) -> Loop
     return config.model_copy(update={"generator": generator, "stages": stages})
 
 
-def _resolve_generator(generator: GeneratorRef) -> GeneratorRef:
+def resolve_generator(generator: GeneratorRef) -> GeneratorRef:
+    """With what `auto` stands for on this machine."""
     if generator.name != "auto":
         return generator
     name = "vllm" if importlib.util.find_spec("vllm") else "transformers"
@@ -269,4 +227,4 @@ def _without_none(value: Any) -> Any:
     return [_without_none(v) for v in value] if isinstance(value, list) else value
 
 
-__all__ = ["HarnessError", "LoopResult", "Plan", "evaluate", "find_suite", "plan_loop", "run_loop"]
+__all__ = ["HarnessError", "LoopResult", "Plan", "find_suite", "plan_loop", "run_loop"]

@@ -9,13 +9,13 @@ from harness.config import EvalConfig
 from harness.errors import ConfigError, JudgeFailure
 from harness.gate import MIN_SCORED
 from harness.independence import uses_for
-from harness.judging import combined_figures, judges_fingerprint, seat_judges, verdict_figures
+from harness.judging import Bench, combined_figures, judges_fingerprint, seat_judges, verdict_figures
 from harness.likelihood import AS_IS, likelihood_groups
 from harness.plugins import Registry
 from harness.protocols import Generator, RunContext, Suite
 from harness.rewards import JudgingConfig
 from harness.sampler import draw_groups
-from harness.types import EvalReport, ItemResult, Prompt, Sampling, Score, ScoredGroup, SuiteReport, digest
+from harness.types import EvalReport, Group, ItemResult, Prompt, Sampling, Score, ScoredGroup, SuiteReport, digest
 
 SuiteResults = Mapping[str, list[ScoredGroup]]
 
@@ -60,15 +60,35 @@ def score_items(
 
     Raises JudgeFailure when fewer than MIN_SCORED of them are scored.
     """
-    # What is missing is refused below, item by item, whatever its share of the verdicts.
-    bench = seat_judges(suite, "eval", registry, context, limits=JudgingConfig(max_failed=1.0, min_scored=0.0))
+    bench = evaluating_bench(suite, registry, context)  # before sampling: it may refuse
+    return judge_items(suite, sample_items(suite, items, generator, policy_version, context, config), bench)
+
+
+def evaluating_bench(suite: Suite, registry: Registry, context: RunContext) -> Bench:
+    """The suite's judges of evaluations. `judge_items` refuses what is missing, whatever its share of the verdicts."""
+    return seat_judges(suite, "eval", registry, context, limits=JudgingConfig(max_failed=1.0, min_scored=0.0))
+
+
+def sample_items(
+    suite: Suite,
+    items: Sequence[Prompt],
+    generator: Generator,
+    policy_version: str,
+    context: RunContext,
+    config: EvalConfig,
+) -> list[Group]:
+    """What the policy that `generator` serves answers to `items` of a suite, unjudged; those of a likelihood suite are
+    not sampled but taken as they are."""
     sampling = eval_sampling(suite, config)
     if suite.kind == "likelihood":
-        groups = likelihood_groups(
-            generator, items, policy_version=policy_version, context=context, where=f"suite {suite.name}"
-        )
-    else:
-        groups = draw_groups(generator, items, n=config.epochs, sampling=sampling, seed=context.seed)
+        where = f"suite {suite.name}"
+        return likelihood_groups(generator, items, policy_version=policy_version, context=context, where=where)
+    return draw_groups(generator, items, n=config.epochs, sampling=sampling, seed=context.seed)
+
+
+def judge_items(suite: Suite, groups: Sequence[Group], bench: Bench) -> tuple[list[ScoredGroup], dict[str, float]]:
+    """The groups with the bench's verdicts, and how the judges did; the bench is closed. Raises JudgeFailure when fewer
+    than MIN_SCORED of them are scored."""
     scored = bench.score(groups)
     _require_scored(suite, scored)
     judging = verdict_figures(scored) | bench.figures()

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from harness.durable import require_new, written_aside
 from harness.errors import HarnessError
 from harness.evaluations import Evaluation
-from harness.loop import slug
+from harness.measuring import slug
 from harness.types import BASE_POLICY, Completion, Prompt, Score, ScoredGroup, SuiteReport, digest
 
 REWARD = "reward"
@@ -66,7 +66,9 @@ def _log(evaluation: Evaluation, suite: SuiteReport, model: str) -> Any:
     from inspect_ai.model import GenerateConfig
 
     groups = evaluation.groups(suite.suite)
-    created = datetime.fromtimestamp((evaluation.folder / "report.json").stat().st_mtime, UTC).isoformat("T", "seconds")
+    created = datetime.fromtimestamp((evaluation.folders[0] / "report.json").stat().st_mtime, UTC).isoformat(
+        "T", "seconds"
+    )
     policy = evaluation.report.policy_version
     sampling = groups[0].group.sampling if groups else None
     epochs = max((len(group.rewards) for group in groups), default=1)

@@ -55,6 +55,11 @@ def require_absent(*paths: Path) -> None:
 def write_new(path: Path, text: str) -> None:
     """A file that was not there. Raises ConfigError if it was, or cannot be written."""
     require_absent(path)
+    write_over(path, text)
+
+
+def write_over(path: Path, text: str) -> None:
+    """A file, whatever was there. Raises ConfigError if it cannot be written."""
     try:
         write_text(path, text)
     except OSError as error:

@@ -78,3 +78,32 @@ def two_look_level(alpha: float, first: float) -> float:
         return 1.0 - float(joint.cdf([bound, bound])) - alpha
 
     return float(norm.sf(brentq(excess, norm.isf(alpha), norm.isf(alpha / 2))))
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean to be reported: its 95% interval (`share_interval`: smoothed, so that it has a width even where all items
+    agree) and its clustered standard error, which is not smoothed; None with fewer than two clusters."""
+
+    mean: float
+    lower: float
+    upper: float
+    error: float | None
+
+
+def estimate(values: Sequence[float], clusters: Sequence[str]) -> Estimate:
+    """Of at least one score in [0, 1]."""
+    interval = share_interval(values, clusters, alpha=0.025)
+    return Estimate(interval.estimate, interval.lower, interval.upper, clustered_error(values, clusters))
+
+
+def clustered_error(values: Sequence[float], clusters: Sequence[str]) -> float | None:
+    """Standard error of the plain mean of values that fall into C clusters: sqrt(C / (C - 1) * sum over clusters of
+    (sum of residuals)^2) / n (Liang and Zeger 1986; Miller 2024, arXiv:2411.00640). None for C < 2."""
+    if len(set(clusters)) < 2:
+        return None
+    mean = math.fsum(values) / len(values)
+    sums: dict[str, float] = defaultdict(float)
+    for value, cluster in zip(values, clusters, strict=True):
+        sums[cluster] += value - mean
+    return math.sqrt(len(sums) / (len(sums) - 1) * math.fsum(s * s for s in sums.values())) / len(values)

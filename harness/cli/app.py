@@ -61,9 +61,9 @@ pass_app = click.make_pass_decorator(App)
 
 click.rich_click.COMMAND_GROUPS = {
     "harness": [
-        {"name": "Do", "commands": ["loop", "init", "train", "compare", "eval", "export", "export-log"]},
+        {"name": "Do", "commands": ["loop", "init", "train", "compare", "eval", "score", "export", "export-log"]},
         {"name": "Judge", "commands": ["judge", "audit"]},
-        {"name": "Look", "commands": ["runs", "show", "suites", "plugins", "doctor"]},
+        {"name": "Look", "commands": ["runs", "show", "report", "suites", "plugins", "doctor"]},
         {"name": "Shell", "commands": ["completion"]},
     ]
 }
@@ -77,7 +77,9 @@ class LazyGroup(click.RichGroup):
         "init": "init",
         "train": "train",
         "compare": "compare",
-        "eval": "run",
+        "eval": "eval",
+        "score": "score",
+        "report": "report",
         "export": "export",
         "export-log": "export_log",
         "judge": "judge",
@@ -145,7 +147,9 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         # click's own code for misuse is 2, which here means inconclusive.
         _fail(error.format_message(), EXIT_INVALID)
     except (KeyboardInterrupt, click.Abort):
-        _fail("interrupted; nothing half-written is kept. A loop goes on with --resume", EXIT_INTERRUPTED)
+        _fail(
+            "interrupted; nothing half-written is kept. A loop or an evaluation goes on with --resume", EXIT_INTERRUPTED
+        )
     except PipeClosedError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the interpreter flushes it on exit, into the closed pipe
         _fail("the reader of the output, or an engine, has closed its pipe", EXIT_PIPE)

@@ -1,12 +1,10 @@
-"""`harness loop` and `harness eval`."""
+"""`harness loop`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import rich_click as click
 
@@ -16,6 +14,11 @@ from harness.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REJECTED
 RUNS_OPTION = click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="HARNESS_RUNS", show_default=True,
     help="Folder that holds the runs.",
+)  # fmt: skip
+
+EVALS_OPTION = click.option(
+    "--evals", type=click.Path(path_type=Path), default=Path("evals"), envvar="HARNESS_EVALS", show_default=True,
+    help="Folder that holds the evaluations.",
 )  # fmt: skip
 
 
@@ -90,58 +93,3 @@ def loop_command(
     if "promoted" in result.outcomes:
         return {"rejected": EXIT_REJECTED, "inconclusive": EXIT_INCONCLUSIVE}.get(result.confirmation, EXIT_OK)
     return EXIT_REJECTED if set(result.outcomes) == {"rejected"} else EXIT_INCONCLUSIVE
-
-
-@click.command("eval")
-@click.option("--suite", "suites", multiple=True, required=True, help="A suite's name or folder; may be repeated.")
-@click.option("--model", default="smollm2-135m", show_default=True, help="An asset, a local folder, or a model-hub id.")
-@click.option("--adapter", type=click.Path(path_type=Path), help="An adapter folder of a run.")
-@click.option("--generator", default="auto", show_default=True, help="What samples; auto: vllm if installed.")
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="A setting of the generator.")
-@click.option("--judge", "judge_sets", multiple=True, metavar="NAME.KEY=VALUE", help="A setting of a suite's judge.")
-@click.option("--limit", type=int, help="First N items of each suite.")
-@click.option("--epochs", type=int, default=1, show_default=True, help="Completions an item.")
-@click.option("--temperature", type=float, help="Default: the suite's own.")
-@click.option("--constrained", is_flag=True, help="Hold answers to the schema or tools while decoding.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@pass_app
-def eval_command(
-    app: App,
-    suites: Sequence[str],
-    model: str,
-    adapter: Path | None,
-    generator: str,
-    sets: Sequence[str],
-    judge_sets: Sequence[str],
-    limit: int | None,
-    epochs: int,
-    temperature: float | None,
-    constrained: bool,
-    seed: int,
-    as_json: bool,
-) -> int:
-    """Evaluate a model, with or without an adapter, on one or more suites."""
-    from harness.api import evaluate
-    from harness.cli.tables import report_table
-    from harness.config import EvalConfig, GeneratorRef, apply_sets
-    from harness.plugins import validate
-
-    settings = {"limit": limit, "epochs": epochs, "temperature": temperature, "constrained": constrained}
-    report, _ = evaluate(
-        suites,
-        model=model,
-        adapter=adapter,
-        generator=GeneratorRef(name=generator, config=apply_sets({}, sets)),
-        config=validate(EvalConfig, settings, where="harness eval"),
-        judges=apply_sets({}, judge_sets),
-        seed=seed,
-        registry=app.registry,
-        progress=app.view,
-    )
-    if as_json:
-        means: dict[str, Any] = {suite.suite: suite.mean for suite in report.suites}
-        click.echo(json.dumps({"means": means, "report": asdict(report)}, indent=1, ensure_ascii=False))
-    else:
-        click.echo(report_table(report))
-    return EXIT_OK

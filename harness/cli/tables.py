@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from io import StringIO
 
 from rich import box
@@ -15,9 +15,9 @@ from harness.comparison import Comparison
 from harness.measuring import round_report
 from harness.monitors import MonitorReport
 from harness.records import read_decision
-from harness.statistics import mean_interval
 from harness.store import RunStore
-from harness.types import Check, EvalReport, SuiteReport
+from harness.summary import Change, Figures, estimate_cells, summarize
+from harness.types import Check, EvalReport
 
 TEXT_ROWS = (
     ("tokens", "mean tokens", "{:.1f}"),
@@ -127,37 +127,59 @@ def where_things_lie(store: RunStore) -> str:
 
 
 def report_table(report: EvalReport) -> str:
-    """A row a suite with its 95% interval, then a row a slice (category) where it has several."""
+    """A row a suite with its 95% interval and clustered standard error, then a row a slice where it has several."""
     rows = []
     for suite in report.suites:
-        rows.append(_report_row(suite.suite, suite))
-        slices: dict[str, list[int]] = defaultdict(list)
-        for index, item in enumerate(suite.items):
-            slices[item.slice].append(index)
-        if len(slices) > 1:
-            for name, members in sorted(slices.items()):
-                part = SuiteReport("", suite.role, "", tuple(suite.items[i] for i in members))
-                rows.append(_report_row(f"  {name or 'other'}", part))
-    return table(["suite", "role", "items", "score", "95% interval", "outcomes"], rows)
+        summary = summarize(suite)
+        rows.append(_figures_row(summary.whole, suite.role))
+        rows += [_figures_row(replace(part, name=f"  {part.name}"), suite.role) for part in summary.slices]
+    return table(["suite", "role", "items", "clusters", "score", "95% interval", "SE", "outcomes"], rows)
 
 
-def _report_row(name: str, suite: SuiteReport) -> list[str]:
-    scored = suite.scored
-    interval = mean_interval([i.score for i in scored if i.score is not None], [i.cluster for i in scored], alpha=0.025)
-    labels: dict[str, int] = defaultdict(int)
-    for item in suite.items:
-        for label in item.labels:
-            labels[label] += 1
-    outcomes = ", ".join(f"{label} {count}" for label, count in sorted(labels.items(), key=lambda kv: -kv[1])[:5])
+def _figures_row(figures: Figures, role: str) -> list[str]:
     return [
-        name,
-        suite.role,
-        str(len(suite.items))
-        + (f" ({len(suite.items) - len(scored)} unscored)" if len(scored) < len(suite.items) else ""),
-        "unscored" if suite.mean is None else f"{suite.mean:.1%}",
-        f"[{interval.lower:.1%}, {interval.upper:.1%}]" if scored else "",
-        outcomes,
+        figures.name,
+        role,
+        f"{figures.items}" + (f" ({figures.unscored} unscored)" if figures.unscored else ""),
+        str(figures.clusters),
+        *estimate_cells(figures.score),
+        ", ".join(f"{label} {count}" for label, count in figures.labels[:5]),
     ]
+
+
+def change_rows(changes: Mapping[str, Change | None]) -> list[list[str]]:
+    """A row a suite: items, both means, their difference in points with its 95% interval, items won and lost."""
+    rows = []
+    for name, change in changes.items():
+        if change is None:
+            rows.append([name, "0", *[""] * 6])
+            continue
+        i = change.difference
+        rows.append(
+            [
+                name,
+                str(change.items),
+                f"{change.before:.1%}",
+                f"{change.after:.1%}",
+                f"{100 * i.estimate:+.1f}",
+                f"[{100 * i.lower:+.1f}, {100 * i.upper:+.1f}]",
+                str(change.won),
+                str(change.lost),
+            ]
+        )
+    return rows
+
+
+def passing_table(report: EvalReport, *, threshold: float = 1.0) -> str:
+    """A row a suite and k: how often one of k answers is right, and how often all. Empty with one answer an item."""
+    rows = [
+        [suite.suite, str(row.k), *estimate_cells(row.at_least_one), *estimate_cells(row.all_of_them)]
+        for suite in report.suites
+        for row in summarize(suite, threshold=threshold).passing
+        if len(suite.items[0].epochs) > 1
+    ]
+    columns = ["suite", "k", "pass@k", "95% interval", "SE", "pass^k", "95% interval", "SE"]
+    return table(columns, rows) if rows else ""
 
 
 def checks_table(checks: Sequence[Check]) -> str:
