@@ -61,9 +61,9 @@ pass_app = click.make_pass_decorator(App)
 
 click.rich_click.COMMAND_GROUPS = {
     "harness": [
-        {"name": "Do", "commands": ["loop", "init", "train", "compare", "eval", "export"]},
+        {"name": "Do", "commands": ["loop", "init", "train", "compare", "eval", "gate", "bless", "export"]},
         {"name": "Judge", "commands": ["judge", "audit"]},
-        {"name": "Look", "commands": ["runs", "show", "suites", "plugins", "doctor"]},
+        {"name": "Look", "commands": ["runs", "show", "power", "suites", "plugins", "doctor"]},
         {"name": "Shell", "commands": ["completion"]},
     ]
 }
@@ -77,6 +77,9 @@ class LazyGroup(click.RichGroup):
         "init": "init",
         "train": "train",
         "compare": "compare",
+        "gate": "gate",
+        "bless": "bless",
+        "power": "power",
         "eval": "run",
         "export": "export",
         "judge": "judge",

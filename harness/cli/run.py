@@ -18,6 +18,11 @@ RUNS_OPTION = click.option(
     help="Folder that holds the runs.",
 )  # fmt: skip
 
+EVALS_OPTION = click.option(
+    "--evals", type=click.Path(path_type=Path), default=Path("evals"), envvar="HARNESS_EVALS", show_default=True,
+    help="Folder that holds the evaluations.",
+)  # fmt: skip
+
 
 def run_folder(run: str, runs: Path) -> Path:
     """The folder of a run that is given by its name or its folder."""
