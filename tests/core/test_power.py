@@ -41,16 +41,17 @@ def test_the_smallest_margin_needs_clusters_of_items() -> None:
 
 
 def draw(design: Design, gain: float, rng: np.random.Generator) -> list[float]:
-    """Differences of verdicts, right or wrong. Each cluster leans +1 or -1 with the chance of `icc`, an item else by
-    itself; of an item's epochs a share of `noise` of the flips' variance is drawn anew each time."""
+    """Differences of verdicts, right or wrong. What lasts of an item's is drawn once for all its epochs, for a share of
+    the items that is `icc` over the squared share of what lasts with all of its cluster; the rest each time anew."""
     n, size = design.n, design.n // design.clusters
     up = (design.discordant + gain) / 2
 
     def flips(shape: tuple[int, ...]) -> np.ndarray:
         return rng.choice([1.0, -1.0, 0.0], size=shape, p=[up, design.discordant - up, 1 - design.discordant])
 
+    together = design.icc / (1 - design.noise) ** 2 if design.icc else 0.0
     own, shared = flips((n,)), flips((design.clusters,)).repeat(size)
-    lasting = np.where(rng.random(design.clusters).repeat(size) < design.icc, shared, own)
+    lasting = np.where(rng.random(design.clusters).repeat(size) < together, shared, own)
     anew = flips((n, design.epochs))
     kept = rng.random((n, 1)) < 1 - design.noise
     return list(np.where(kept, lasting[:, None], anew).mean(axis=1))
@@ -64,10 +65,11 @@ def draw(design: Design, gain: float, rng: np.random.Generator) -> list[float]:
         Design(400, 400, discordant=0.1, alpha=0.0304),
         Design(200, 200, discordant=0.3),
         Design(300, 60, discordant=0.2, icc=0.4, noise=0.0),
+        Design(300, 100, epochs=4, discordant=0.2, icc=0.15),
     ],
     ids=str,
 )
-@pytest.mark.parametrize("chance", [0.5, 0.8, 0.9])
+@pytest.mark.parametrize("chance", [0.8, 0.9])
 def test_margins_are_shown_as_often_as_is_said(design: Design, chance: float) -> None:
     margin = margin_shown(design, chance)
     assert shown(design, 0.0, -margin) == pytest.approx(chance, abs=0.03 + 2 * (0.25 / TRIALS) ** 0.5)
@@ -143,7 +145,7 @@ def test_power_grows_with_items_margin_and_gain_and_falls_with_flips_and_cluster
         assert margin_shown(better, 0.8) < margin_shown(base, 0.8)
         assert (gain_found(better, 0.8) or 1) < (gain_found(base, 0.8) or 1)
     clustered = replace(base, clusters=80, icc=0.5)
-    assert clustered.effect == pytest.approx(3.0)
+    assert clustered.companions == 4
     assert margin_shown(clustered, 0.8) > 1.5 * margin_shown(base, 0.8)
     assert power(base, above=-0.05) > power(base, above=-0.03) > power(base, above=-0.01)
     assert power(base, gain=0.08) > power(base, gain=0.04) > power(base, gain=0.0)
@@ -195,20 +197,20 @@ def test_an_unscored_item_is_no_flip() -> None:
 
 
 def test_the_correlation_is_the_one_that_the_clustered_error_implies() -> None:
-    """The design effect from it times the plain variance is the clustered variance (but for the pseudo-items)."""
+    """Kish's design effect from it, 1 + (size - 1) icc, times the plain variance is the clustered variance, but for the
+    pseudo-items."""
     rng = np.random.default_rng(1)
     leans = rng.choice([-1, 0, 1], size=400, p=[0.1, 0.8, 0.1]).repeat(3)
     after = np.where(rng.random(1200) < 0.6, leans, rng.choice([-1, 0, 1], size=1200, p=[0.1, 0.8, 0.1]))
     before = suite_report("s", [0.5] * 1200, size=3)
     seen = seen_between(before, suite_report("s", (0.5 + after / 2).tolist(), size=3))
     assert seen.icc is not None
-    design = Design(1200, 400, discordant=seen.discordant, noise=0.0, icc=seen.icc)
     differences = [float(d) / 2 for d in after]
     together, apart = (
         paired_interval(differences, names, alpha=0.05).standard_error
         for names in ([str(i // 3) for i in range(1200)], [str(i) for i in range(1200)])
     )
-    assert together / apart == pytest.approx(design.effect**0.5, rel=0.02)
+    assert together / apart == pytest.approx((1 + 2 * seen.icc) ** 0.5, rel=0.02)
     assert seen.icc > 0.2
 
 

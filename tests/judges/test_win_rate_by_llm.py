@@ -26,9 +26,10 @@ def test_a_model_is_asked_once_in_each_order(
         return json.dumps({"reasons": "", "better": "A" if "question 3" in question(body) or b_is_first else "B"})
 
     settings = [part for key in ("model=m", "against=siblings") for part in ("--set", key)]
-    with serve(say) as server, pytest.raises(SystemExit) as ended:
+    with serve(say) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        main(["-q", "compare", "a", "b", "--judge", "llm_pairwise", *settings, "--json"])
+        with pytest.raises(SystemExit) as ended:
+            main(["-q", "compare", "a", "b", "--judge", "llm_pairwise", *settings, "--json"])
     printed = capsys.readouterr()
     assert ended.value.code == 0, printed.err
     rate = json.loads(printed.out)["suites"][0]["win_rate"]
