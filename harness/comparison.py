@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -19,17 +20,19 @@ from harness.checkpoints import open_checkpoint
 from harness.config import LoopConfig
 from harness.durable import written_aside
 from harness.errors import ConfigError, HarnessError, StoreError
-from harness.evaluation import evaluate_suites, suite_fingerprint
+from harness.evaluation import evaluate_suites, merged, suite_fingerprint
 from harness.gate import GateConfig, gate
 from harness.identity import suite_identity
-from harness.loop import as_target, read_eval, write_eval
+from harness.looks import at_look, kept_back, measured
+from harness.loop import as_target
+from harness.measuring import read_eval, round_looks, round_report, write_eval
 from harness.plugins import Registry, load_registry, validate
 from harness.protocols import ModelRef, Progress, RunContext, SilentProgress, Suite
 from harness.sampler import Sampler
 from harness.store import RunStore
 from harness.train import read_training
 from harness.training_data import judged_rounds
-from harness.types import AdapterCheckpoint, EvalReport, GateDecision
+from harness.types import BASE_POLICY, AdapterCheckpoint, EvalReport, GateDecision, ScoredGroup
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ def compare(
     [index] = judged_rounds(store, [] if round is None else [round])
     config = validate(LoopConfig, store.identity["config"], where=str(run))
     stricter = {} if alpha is None else {"alpha": alpha}
-    level = validate(GateConfig, {**config.gate.model_dump(), **stricter}, where="--alpha")
+    # All items are looked at, once.
+    level = validate(GateConfig, {**config.gate.model_dump(), **stricter, "looks": 1}, where="--alpha")
     context = RunContext(
         seed=config.seed, adapter=config.adapter, progress=progress or SilentProgress(), components=registry
     )
@@ -115,10 +119,12 @@ def compare(
     suites = run_suites(config, registry, context)
     _require_same_suites(store, config, suites, registry)
     standing = store.incumbent_round(upto=index - 1)
-    incumbent, anchor = (store.load(i, "evaluate", read_eval) for i in (standing, 0))
+    held = [*([store.load(standing, "update", open_checkpoint)] if standing else []), None]
 
-    bench = Evaluations(store, config, suites, registry, replace(context, model=model))
-    reports = bench.reports(checkpoints, known=rounds)
+    bench = Evaluations(store, config, _as_rounds_saw_them(suites, config), registry, replace(context, model=model))
+    reports = bench.reports([*held, *checkpoints], known=rounds)
+    anchor = reports[BASE_POLICY]
+    incumbent = reports[held[0].version] if held[0] else anchor
     rule = config.stage_of(index).gate
     decisions = [gate(incumbent, reports[c.version], anchor, level, rule=rule) for c in checkpoints]
     if invalid := next((d for d in decisions if d.outcome == "invalid"), None):
@@ -141,24 +147,29 @@ class Evaluations:
     registry: Registry
     context: RunContext
 
-    def reports(self, checkpoints: Sequence[AdapterCheckpoint], known: Mapping[str, int]) -> dict[str, EvalReport]:
-        """A report of every version, with one start of the engine, or none where nothing is new."""
+    def reports(
+        self, checkpoints: Sequence[AdapterCheckpoint | None], known: Mapping[str, int]
+    ) -> dict[str, EvalReport]:
+        """A report of every version (None: the base) over all items that rounds see, with one start of the engine, or
+        none where nothing is new."""
         found: dict[str, EvalReport] = {}
         sampler = Sampler(lambda: start_generator(self.config.generator, self.registry, self.context))
         with self.store.lock(), closing(sampler):
             for checkpoint in checkpoints:
-                version = checkpoint.version
-                if version not in found and version in known:
-                    found[version] = self.store.load(known[version], "evaluate", read_eval)
-                elif version not in found:
-                    found[version] = self._kept(checkpoint) or self._evaluate(checkpoint, sampler)
+                version = checkpoint.version if checkpoint else BASE_POLICY
+                if version in found:
+                    continue
+                if version in known and round_looks(self.store, known[version]) == self.config.gate.looks:
+                    found[version] = round_report(self.store, known[version])
+                else:
+                    found[version] = self._kept(version) or self._evaluate(version, checkpoint, sampler)
         return found
 
-    def _folder(self, checkpoint: AdapterCheckpoint) -> Path:
-        return self.store.folder / "compare" / checkpoint.version[:12]
+    def _folder(self, version: str) -> Path:
+        return self.store.folder / "compare" / version[:12]
 
-    def _kept(self, checkpoint: AdapterCheckpoint) -> EvalReport | None:
-        path = self._folder(checkpoint)
+    def _kept(self, version: str) -> EvalReport | None:
+        path = self._folder(version)
         if not path.exists():
             return None
         try:
@@ -167,26 +178,32 @@ class Evaluations:
             remedy = "Delete that folder; the adapter is then evaluated again."
             raise StoreError(f"the report is damaged ({error})", where=str(path), remedy=remedy) from None
         wanted = {suite.name: suite_fingerprint(suite, self.registry, self.config.eval) for suite in self.suites}
-        same = report.policy_version == checkpoint.version and wanted == {
+        same = report.policy_version == version and wanted == {
             suite.suite: suite.fingerprint for suite in report.suites
         }
         return report if same else None
 
-    def _evaluate(self, checkpoint: AdapterCheckpoint, sampler: Sampler) -> EvalReport:
-        self.context.progress.note(f"evaluating {checkpoint.path} ({checkpoint.version[:12]})")
-        report, results = evaluate_suites(
-            self.suites,
-            sampler.at(checkpoint),
-            policy_version=checkpoint.version,
-            registry=self.registry,
-            context=self.context,
-            config=self.config.eval,
-        )
-        path = self._folder(checkpoint)
+    def _evaluate(self, version: str, checkpoint: AdapterCheckpoint | None, sampler: Sampler) -> EvalReport:
+        self.context.progress.note(f"evaluating {checkpoint.path if checkpoint else 'the base model'} ({version[:12]})")
+        reports, results = [], defaultdict[str, list[ScoredGroup]](list)
+        for look in range(1, self.config.gate.looks + 1):  # in the batches of the loop, whose rounding differs by batch
+            report, answers = evaluate_suites(
+                self.suites,
+                sampler.at(checkpoint),
+                policy_version=version,
+                registry=self.registry,
+                context=self.context,
+                config=self.config.eval,
+                parts={suite.name: at_look(suite, look, self.config.gate) for suite in self.suites},
+            )
+            reports.append(report)
+            for name, groups in answers.items():
+                results[name] += groups
+        path = self._folder(version)
         for stale in path.parent.glob(f"{path.name}*"):  # of another measurement, or half of one
             shutil.rmtree(stale)
         with written_aside(path, remedy="Make room.") as draft:
-            write_eval(draft, report, results)
+            write_eval(draft, merged(reports), results)
         return read_eval(path)
 
 
@@ -239,10 +256,15 @@ def _require_generator(store: RunStore, config: LoopConfig, registry: Registry) 
         )
 
 
+def _as_rounds_saw_them(suites: Sequence[Suite], config: LoopConfig) -> tuple[Suite, ...]:
+    target, *beside = (measured(suite, config.eval.limit) for suite in suites)
+    return kept_back(target, config.gate)[0], *beside
+
+
 def _versions_of_rounds(store: RunStore) -> dict[str, int]:
-    """The run's own adapters that are evaluated, by version."""
-    rounds = [index for index, step in sorted(store.entries) if step == "evaluate" and index > 0]
-    return {store.load(index, "evaluate", read_eval).policy_version: index for index in rounds}
+    """The run's policies that are evaluated, by version."""
+    rounds = [index for index, step in sorted(store.entries) if step == "evaluate"]
+    return {round_report(store, index).policy_version: index for index in rounds}
 
 
 def _names(store: RunStore, paths: Sequence[Path]) -> list[str]:

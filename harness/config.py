@@ -17,6 +17,7 @@ from harness.gate import GateConfig, TargetRule
 from harness.monitors import MonitorsConfig
 from harness.rewards import JudgingConfig
 from harness.specs import Config
+from harness.stopping import StopConfig
 
 
 class GeneratorRef(Config):
@@ -110,6 +111,7 @@ class LoopConfig(Config):
     )
     judging: JudgingConfig = JudgingConfig()
     gate: GateConfig = GateConfig()
+    stop: StopConfig = StopConfig()
     monitors: MonitorsConfig = MonitorsConfig()
 
     @property

@@ -9,7 +9,7 @@ from harness.config import EvalConfig
 from harness.errors import ConfigError, JudgeFailure
 from harness.gate import MIN_SCORED
 from harness.independence import uses_for
-from harness.judging import judges_fingerprint, seat_judges, verdict_figures
+from harness.judging import combined_figures, judges_fingerprint, seat_judges, verdict_figures
 from harness.plugins import Registry
 from harness.protocols import Generator, RunContext, Suite
 from harness.rewards import JudgingConfig
@@ -27,15 +27,19 @@ def evaluate_suites(
     registry: Registry,
     context: RunContext,
     config: EvalConfig,
+    parts: Mapping[str, Sequence[Prompt]] | None = None,
 ) -> tuple[EvalReport, SuiteResults]:
-    """Every suite under the policy that `generator` serves now.
+    """Every suite under the policy that `generator` serves now, or of every suite the items that `parts` names.
 
     The seed depends on nothing but the run's, so two policies draw with common random numbers and their difference
     is less noisy than either score.
     """
     reports, results = [], {}
     for suite in suites:
-        scored, judging = score_items(suite, suite.items[: config.limit], generator, registry, context, config)
+        items = suite.items[: config.limit] if parts is None else parts[suite.name]
+        if not items:
+            continue
+        scored, judging = score_items(suite, items, generator, registry, context, config)
         results[suite.name] = scored
         reports.append(suite_report(suite, scored, judging, registry, config))
     return EvalReport(policy_version, tuple(reports)), results
@@ -74,8 +78,20 @@ def suite_report(
         margin=suite.margin,
         anchor_margin=suite.anchor_margin,
         floor=suite.floor,
+        rule=suite.rule,
         judging=judging,
     )
+
+
+def merged(reports: Sequence[EvalReport]) -> EvalReport:
+    """Of one policy over parts of the same suites, one report over all of them."""
+    first = reports[0]
+    suites = []
+    for suite in first.suites:
+        parts = [part for report in reports if (part := report.suite(suite.suite)) is not None]
+        judging = combined_figures([(part.judging, len(part.items)) for part in parts])
+        suites.append(replace(suite, items=tuple(item for part in parts for item in part.items), judging=judging))
+    return EvalReport(first.policy_version, tuple(suites))
 
 
 def _require_scored(suite: Suite, groups: Sequence[ScoredGroup]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
-from harness.loop import slug
+from harness.measuring import LOOKS, STEPS, round_looks, round_report, slug
 from harness.records import read_groups, read_report
 from harness.store import RunStore
 from harness.types import EvalReport, ScoredGroup
@@ -25,13 +25,15 @@ class Evaluation:
     """One policy on suites. `identity` is what was evaluated and how, as JSON; a run's rounds have the run's."""
 
     name: str
-    folder: Path
+    folders: tuple[Path, ...]
+    """Of its parts: a run's round may have been looked at twice."""
     report: EvalReport
     identity: Mapping[str, Any] = field(default_factory=dict)
 
     def groups(self, suite: str) -> list[ScoredGroup]:
         """The scored completions of a suite, in the order of its items."""
-        return read_groups(self.folder / f"{slug(suite)}.parquet")
+        files = [folder / f"{slug(suite)}.parquet" for folder in self.folders]
+        return [group for file in files if file.is_file() for group in read_groups(file)]
 
 
 def find_evaluation(name: str, *, evals: Path = EVALS, runs: Path = Path("runs")) -> Evaluation:
@@ -41,7 +43,7 @@ def find_evaluation(name: str, *, evals: Path = EVALS, runs: Path = Path("runs")
     """
     for folder in (Path(name), evals / name):
         if (folder / "report.json").is_file():
-            return Evaluation(name, folder, _report(folder))
+            return Evaluation(name, (folder,), _report(folder))
     run, _, index = name.rpartition(":") if name.rpartition(":")[2].isdigit() else (name, "", "")
     for folder in (Path(run), runs / run):
         if RunStore.exists(folder):
@@ -57,8 +59,9 @@ def _of_round(name: str, store: RunStore, index: int | None) -> Evaluation:
     index = store.incumbent_round() if index is None else index
     if store.entry(index, "evaluate") is None:
         raise StoreError(f"round {index} was not evaluated", where=str(store.folder), remedy="See `harness show RUN`.")
-    folder = store.load(index, "evaluate", lambda path: path)
-    return Evaluation(name, folder, _report(folder), store.identity)
+    steps = LOOKS[: round_looks(store, index)]
+    folders = tuple(store.round_folder(index) / STEPS[step] for step in steps)
+    return Evaluation(name, folders, round_report(store, index), store.identity)
 
 
 def _report(folder: Path) -> EvalReport:

@@ -3,22 +3,29 @@
 Promotion is an intersection-union test (Berger 1982): every condition must be shown on its own at level alpha, so the
 chance of promoting a candidate that fails any one of them is at most alpha, with no correction for their number.
 "Not significantly worse" is not a condition anywhere: what is not shown is not promoted.
+
+One extension is planned: where the first half of the items does not decide, the rest are evaluated and all are looked
+at, both looks at Pocock's level. A loop that asks the same items again and again learns from them by what it promotes;
+`confirm` asks once, at its end, items that no round has seen.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from harness.specs import Config
-from harness.statistics import Interval, paired_interval
+from harness.statistics import Interval, paired_interval, two_look_level
 from harness.types import Check, EvalReport, GateDecision, Outcome, SuiteReport
 
 MIN_SCORED = 0.99
 """Share of items that must be scored in both arms for a comparison to mean anything."""
 
+FIRST_LOOK = 0.5
+"""Share of the items that are looked at first where two looks are planned."""
 
 TargetRule = Literal["gain", "hold"]
 """What a round must show on the target: a gain, or as on a regression suite that nothing is lost."""
@@ -30,6 +37,15 @@ class GateConfig(Config):
     alpha: float = Field(default=0.05, gt=0, lt=0.5, description="one-sided level of each condition")
     min_gain: float = Field(
         default=0.01, ge=0, le=1, description="least estimated gain on the target worth a promotion"
+    )
+    looks: Literal[1, 2] = Field(
+        default=2, description="2: half of the items first, and the rest only where that does not decide"
+    )
+    confirm: float = Field(
+        default=0.2,
+        ge=0,
+        le=0.5,
+        description="share of the target's items that no round sees, to confirm at the end what was promoted",
     )
     max_flip_rate: float | None = Field(
         default=None,
@@ -47,6 +63,11 @@ class GateConfig(Config):
         default=(), description="summaries of audits (RUN/audits/NAME.summary.json) that show it"
     )
 
+    @property
+    def level(self) -> float:
+        """The one-sided level of each condition at each look."""
+        return self.alpha if self.looks == 1 else two_look_level(self.alpha, FIRST_LOOK)
+
 
 def gate(
     incumbent: EvalReport,
@@ -55,41 +76,80 @@ def gate(
     config: GateConfig | None = None,
     *,
     rule: TargetRule = "gain",
+    look: int = 1,
 ) -> GateDecision:
     """Promote, reject, or call the evidence inconclusive.
 
     `anchor` is the frozen starting point: regression suites are held against it as well, so that small losses
-    which each pass cannot add up over rounds. With the rule `hold` the target is one of them.
+    which each pass cannot add up over rounds. With the rule `hold` the target is one of them. Before the last of
+    `config.looks` a guard that is not shown to hold is undecided; at the last it is refuted.
     """
-    config = config or GateConfig()
+    config = config or GateConfig(looks=1)
     if problem := _invalid(incumbent, candidate, anchor) or contradictory(candidate, config):
         return GateDecision("invalid", f"Not decided: {problem}.")
-    checks = [check for suite in candidate.suites for check in _suite_checks(suite, incumbent, anchor, config, rule)]
+    judged = _Judged(incumbent, anchor, config, rule, final=look == config.looks)
+    checks = [check for suite in candidate.suites for check in judged.checks(suite)]
     binding = [check for check in checks if not check.name.startswith("monitor")]
     failed = [check for check in binding if not check.passed]
     outcome: Outcome = "promoted"
     if failed:
         outcome = "rejected" if any(check.refuted for check in failed) else "inconclusive"
-    return GateDecision(outcome, _sentence(outcome, checks, failed, 1 - config.alpha, rule), tuple(checks))
+    return GateDecision(outcome, _sentence(outcome, checks, failed, 1 - config.alpha, rule), tuple(checks), look)
 
 
-def _suite_checks(
-    suite: SuiteReport, incumbent: EvalReport, anchor: EvalReport, config: GateConfig, rule: TargetRule
-) -> list[Check]:
-    before = _report(incumbent, suite.suite)
-    interval = _compare(before, suite, config.alpha)
-    if suite.role == "target" and rule == "gain":
-        return [_target(suite, interval, config), *_floor(suite)]
-    if suite.role == "guard":
-        return [*_floor(suite), _no_worse("guard", suite, "incumbent", interval, suite.margin, strict=True)]
-    if suite.role in ("regression", "target"):
-        since = _compare(_report(anchor, suite.suite), suite, config.alpha)
+def confirm(anchor: EvalReport, final: EvalReport, config: GateConfig, *, rule: TargetRule = "gain") -> GateDecision:
+    """Whether what a loop has promoted is better than its starting point on items that no round has seen: one test at
+    level alpha, however many rounds there were. `promoted` is to say that it is confirmed."""
+    if problem := _invalid(anchor, final, anchor):
+        return GateDecision("invalid", f"Not confirmed: {problem}.")
+    [suite] = final.suites
+    interval = _compare(_report(anchor, suite.suite), suite, config.alpha)
+    if rule == "gain":
+        check = _target(suite, interval, config)
+    else:
+        check = _no_worse("target", suite, "anchor", interval, suite.anchor_margin, strict=False)
+    outcome: Outcome = "promoted" if check.passed else "rejected" if check.refuted else "inconclusive"
+    shown = f"{_points(interval.estimate)} on {suite.suite}, on {interval.n} items that no round has seen"
+    bounds = f"[{_points(interval.lower)}, {_points(interval.upper)}]"
+    sentence = {
+        "promoted": f"Confirmed against the starting point: {shown} "
+        f"(at least {_points(interval.lower)} with {1 - config.alpha:.0%} confidence).",
+        "rejected": f"Refuted: {shown} {bounds}. What was promoted is rolled back to the starting point.",
+        "inconclusive": f"Neither confirmed nor refuted: {shown} {bounds}. The incumbent stays, unconfirmed.",
+    }[outcome]
+    check = replace(check, name=f"target {suite.suite} vs anchor, fresh items")
+    return GateDecision(outcome, sentence, (check,))
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What a candidate's suites are held against."""
+
+    incumbent: EvalReport
+    anchor: EvalReport
+    config: GateConfig
+    rule: TargetRule
+    final: bool
+
+    def checks(self, suite: SuiteReport) -> list[Check]:
+        before = _report(self.incumbent, suite.suite)
+        level = self.config.level
+        interval = _compare(before, suite, level)
+        if suite.role == "monitor":
+            return [_check(f"monitor {suite.suite} vs incumbent", interval, passed=True, refuted=False, threshold=None)]
+        if suite.role == "target" and self.rule == "gain":
+            return [_target(suite, interval, self.config), *_floor(suite)]
+        if suite.rule == "no_new_failures":
+            return [*_floor(suite), _no_new_failures(before, suite)]
+        if suite.role == "guard":
+            shown = _no_worse("guard", suite, "incumbent", interval, suite.margin, strict=self.final)
+            return [*_floor(suite), shown]
+        since = _compare(_report(self.anchor, suite.suite), suite, level)
         return [
             *_floor(suite),
             _no_worse(suite.role, suite, "incumbent", interval, suite.margin, strict=False),
             _no_worse(suite.role, suite, "anchor", since, suite.anchor_margin, strict=False),
         ]
-    return [_check(f"monitor {suite.suite} vs incumbent", interval, passed=True, refuted=False, threshold=None)]
 
 
 def _target(suite: SuiteReport, interval: Interval, config: GateConfig) -> Check:
@@ -115,6 +175,18 @@ def _no_worse(role: str, suite: SuiteReport, against: str, interval: Interval, m
         threshold=-margin,
         note=power_note(interval, margin),
     )
+
+
+def _no_new_failures(before: SuiteReport, after: SuiteReport) -> Check:
+    """Every item that the incumbent gets wholly right, the candidate gets wholly right: no average makes up for one."""
+    failed = [
+        a.id for b, a in zip(before.items, after.items, strict=True) if b.score == 1.0 and a.score not in (1.0, None)
+    ]
+    shown = ", ".join(failed[:3]) + (" ..." if len(failed) > 3 else "")
+    share = -len(failed) / len(after.items)
+    note = f"new failures: {shown}" if failed else ""
+    name = f"{after.role} {after.suite} vs incumbent"
+    return Check(name, not failed, bool(failed), share, None, None, 0.0, note)
 
 
 def _floor(suite: SuiteReport) -> list[Check]:
@@ -196,7 +268,7 @@ def _sentence(outcome: Outcome, checks: list[Check], failed: list[Check], confid
             return f"Promoted: {suite} holds at {change} ({bound}), and nothing else that must hold got worse."
         return f"Promoted: {change} on {suite} ({bound}), and nothing that must hold got worse."
     first = min([c for c in failed if c.refuted] or failed, key=_shortfall)
-    shown = f"{first.name} is {_points(first.estimate)}"
+    shown = f"{first.name} is {_points(first.estimate)}" + (f" ({first.note})" if "failures" in first.note else "")
     if first.lower is not None:
         shown += f" [{_points(first.lower)}, {_points(first.upper)}]"
     if outcome == "rejected":

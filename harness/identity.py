@@ -83,6 +83,7 @@ def suite_identity(suite: Suite, registry: Registry, config: EvalConfig) -> dict
         "version": suite.version,
         "role": suite.role,
         "margins": [suite.margin, suite.anchor_margin, suite.floor],
+        "rule": suite.rule,
         "items": digest([suite_fingerprint(suite, registry, config), [i.cluster or i.id for i in suite.items]])[:16],
         "train": digest(
             [[_content(prompt) for prompt in suite.train], judges_fingerprint(uses_for(suite, "train"), registry)]

@@ -120,6 +120,28 @@ def verdict_figures(groups: Sequence[ScoredGroup]) -> dict[str, float]:
     return figures
 
 
+COUNTS = frozenset(
+    (
+        *("cost", "tokens", "questions", "unanswered", "replies", "cached", "unreadable", "errors", "retries"),
+        *("paid_prompt_tokens", "paid_completion_tokens", "paid"),
+    )
+)
+"""Figures that are added up over parts of an evaluation. All others are shares or means."""
+
+
+def combined_figures(parts: Sequence[tuple[Mapping[str, float], int]]) -> dict[str, float]:
+    """The figures of parts, each with its number of items, as of the whole. A mean over parts that do not all have it
+    is one over those that do."""
+    found: dict[str, float] = {}
+    for name in {name: None for figures, _ in parts for name in figures}:
+        known = [(figures[name], size) for figures, size in parts if name in figures]
+        if name.rpartition("/")[2] in COUNTS:
+            found[name] = sum(value for value, _ in known)
+        else:
+            found[name] = sum(value * size for value, size in known) / sum(size for _, size in known)
+    return found
+
+
 def judges_fingerprint(uses: Sequence[JudgeUse], registry: Registry) -> str:
     """Identity of a set of judges, by all that their verdicts and the reward depend on (see `judge_identity`)."""
     return digest([judge_identity(use.name, use.config, registry, weight=use.weight) for use in uses])

@@ -17,7 +17,8 @@ from harness.checkpoints import open_checkpoint
 from harness.config import LoopConfig, Stage
 from harness.errors import HarnessError
 from harness.identity import named_objectives
-from harness.loop import derive_seed, read_eval
+from harness.loop import derive_seed
+from harness.measuring import round_report
 from harness.plugins import DISTRIBUTION, Registry, validate
 from harness.protocols import ModelRef, RunContext
 from harness.records import read_decision, read_groups
@@ -164,7 +165,7 @@ def _source(stage: Stage, config: LoopConfig) -> str:
 
 
 def _results(store: RunStore, index: int, standing: int) -> tuple[Result, ...]:
-    before, after = (store.load(i, "evaluate", read_eval) for i in (standing, index))
+    before, after = (round_report(store, i) for i in (standing, index))
     checks = {check.name: check for check in store.load(index, "decision", read_decision).checks}
     results = []
     for suite in after.suites:

@@ -9,6 +9,7 @@ import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,16 @@ from typing import Any
 from harness.checkpoints import open_checkpoint
 from harness.config import LoopConfig, Stage
 from harness.errors import HarnessError, UpdateError
-from harness.evaluation import SuiteResults, evaluate_suites
-from harness.gate import contradictory, gate
+from harness.gate import TargetRule, confirm, contradictory, gate
 from harness.judging import Bench, seat_judges, verdict_figures
 from harness.launching import make_updater
+from harness.looks import kept_back, measured
+from harness.measuring import Measures, round_answers, round_report
 from harness.plugins import Registry
 from harness.protocols import Generator, RunContext, Suite
-from harness.records import read_decision, read_groups, read_report, write_groups, write_json
+from harness.records import read_decision, read_groups, write_groups, write_json
 from harness.sampler import Sampler, draw_groups
+from harness.stopping import enough
 from harness.store import RunStore
 from harness.training_data import file_digest, file_groups
 from harness.types import BASE_POLICY, AdapterCheckpoint, EvalReport, GateDecision, Group, Prompt, Sampling, ScoredGroup
@@ -58,21 +61,21 @@ class Loop:
 
     def run(self) -> Incumbent:
         with self.context.progress.task("loop", total=self.config.rounds + 1) as advance:
-            anchor = self.evaluate(0, None)
-            if problem := contradictory(anchor, self.config.gate):
+            incumbent = Incumbent(None, self.measures.at(0, None))
+            if problem := contradictory(incumbent.report, self.config.gate):
                 raise HarnessError(problem, where="gate", remedy="Take another judge, or raise gate.max_flip_rate.")
-            self.commit(0, GateDecision("promoted", f"The starting point: {means(anchor)}."), BASE_POLICY)
+            start = GateDecision("promoted", f"The starting point: {means(incumbent.report)}.")
+            self.commit(0, start, BASE_POLICY, stopped=self.enough(0, start, incumbent.report))
             if self.config.monitors.enabled:
                 self.watch.freeze(lambda: self.answers(0))
-            incumbent = Incumbent(None, anchor)
             for index in range(1, self.config.rounds + 1):
                 if self.store.stopped and index > self.store.committed():
                     break
                 advance()
-                incumbent = self.round(index, incumbent, anchor)
-            return incumbent
+                incumbent = self.round(index, incumbent)
+            return self.confirmed(incumbent)
 
-    def round(self, index: int, incumbent: Incumbent, anchor: EvalReport) -> Incumbent:
+    def round(self, index: int, incumbent: Incumbent) -> Incumbent:
         stage = self.config.stage_of(index)
         if self.store.entry(index, "commit") is not None:
             shutil.rmtree(self._scratch(index), ignore_errors=True)  # of a crash between the two
@@ -85,25 +88,61 @@ class Loop:
         candidate = self.update(index, stage, groups, incumbent)
         if candidate is None:
             return incumbent
-        report = self.evaluate(index, candidate)
+        decision = self.decide(index, stage, incumbent, candidate)
         alarms = self.monitor(index, stage, candidate)
 
-        def decide(path: Path) -> None:
-            decision = gate(incumbent.report, report, anchor, self.config.gate, rule=stage.gate)
+        def write(path: Path) -> None:
             write_json(path, overruled(decision, alarms))
 
-        decision = self.store.step(index, "decision", "decision.json", make=decide, read=read_decision)
+        decision = self.store.step(index, "decision", "decision.json", make=write, read=read_decision)
         if decision.outcome == "invalid":
             raise HarnessError(decision.sentence, where=f"round {index}", remedy="Start a new run.")
+        report = round_report(self.store, index)
         version = candidate.version if decision.promoted else incumbent.version
-        self.commit(index, decision, version, stopped=bool(alarms))
+        stopped = "; ".join(alarms) or self.enough(index, decision, report)
+        self.commit(index, decision, version, stopped=stopped)
         return Incumbent(candidate, report) if decision.promoted else incumbent
+
+    def decide(self, index: int, stage: Stage, incumbent: Incumbent, candidate: AdapterCheckpoint) -> GateDecision:
+        """What the gate says, at the first look that decides. All three arms are measured as far as is looked."""
+        standing = self.store.incumbent_round(upto=index - 1)
+
+        def at(look: int) -> GateDecision:
+            after = self.measures.at(index, candidate, look)
+            before = self.measures.at(standing, incumbent.checkpoint, look)
+            anchor = self.measures.at(0, None, look)
+            return gate(before, after, anchor, self.config.gate, rule=stage.gate, look=look)
+
+        decision = at(1)
+        if decision.outcome != "inconclusive" or self.config.gate.looks == 1:
+            return decision
+        self.context.progress.note("  The first half of the items does not decide; looking at the rest.")
+        return at(2)
+
+    def confirmed(self, incumbent: Incumbent) -> Incumbent:
+        """What the loop has promoted, held once against the starting point on items that no round has seen. Where they
+        refute it, the starting point stands."""
+        index = self.store.incumbent_round(upto=self.store.committed())
+        if index == 0 or self.measures.fresh is None:
+            return incumbent
+        promoted = [i for i in range(1, index + 1) if self.store.incumbent_round(upto=i) == i]
+        rule: TargetRule = "gain" if any(self.config.stage_of(i).gate == "gain" for i in promoted) else "hold"
+
+        def decide(path: Path) -> Mapping[str, Any]:
+            anchor, final = self.measures.fresh_items(0, None), self.measures.fresh_items(index, incumbent.checkpoint)
+            decision = confirm(anchor, final, self.config.gate, rule=rule)
+            write_json(path, decision)
+            self.context.progress.note(decision.sentence)
+            return {"outcome": decision.outcome, "sentence": decision.sentence}
+
+        self.store.step(index, "confirmation", "confirmation.json", make=decide, read=read_decision)
+        return incumbent if self.store.incumbent_round() == index else Incumbent(None, round_report(self.store, 0))
 
     def stored(self, index: int) -> Incumbent:
         """The candidate that a committed round promoted."""
         base = self.context.require_model().fingerprint
         checkpoint = self.store.load(index, "update", lambda path: open_checkpoint(path, base=base))
-        return Incumbent(checkpoint, self.store.load(index, "evaluate", read_eval))
+        return Incumbent(checkpoint, round_report(self.store, index))
 
     # ------------------------------------------------------------ steps
 
@@ -201,7 +240,7 @@ class Loop:
             )
         except UpdateError as error:
             decision = GateDecision("rejected", f"Rejected: the update failed: {error} The incumbent stays.")
-            self.commit(index, decision, incumbent.version)
+            self.commit(index, decision, incumbent.version, stopped=self.enough(index, decision, incumbent.report))
             checkpoint = None
         shutil.rmtree(scratch, ignore_errors=True)
         return checkpoint
@@ -239,46 +278,39 @@ class Loop:
 
         return score
 
-    def evaluate(self, index: int, checkpoint: AdapterCheckpoint | None) -> EvalReport:
-        def make(path: Path) -> Mapping[str, Any]:
-            generator = self.sampler.at(checkpoint)
-            report, results = evaluate_suites(
-                self.suites,
-                generator,
-                policy_version=checkpoint.version if checkpoint else BASE_POLICY,
-                registry=self.registry,
-                context=self.context,
-                config=self.config.eval,
-            )
-            path.mkdir()
-            write_eval(path, report, results)
-            self.registry.notify("harness_eval_finished", run=self.store.folder.name, index=index, report=report)
-            means = {f"eval/{s.suite}": s.mean for s in report.suites if s.mean is not None}
-            return {**means, **self.sampler.metrics}
+    @cached_property
+    def measures(self) -> Measures:
+        target, fresh = kept_back(measured(self.suites[0], self.config.eval.limit), self.config.gate)
+        seen = [target, *(measured(suite, self.config.eval.limit) for suite in self.suites[1:])]
+        return Measures(self.config, seen, fresh, self.store, self.registry, self.context, self.sampler)
 
-        return self.store.step(index, "evaluate", "eval", make=make, read=read_eval)
+    def enough(self, index: int, decision: GateDecision, report: EvalReport) -> str:
+        standing = index if decision.promoted else self.store.incumbent_round(upto=index)
+        return enough(self.config.stop, index, standing, report if decision.promoted else None, self.config.gate.alpha)
 
     @property
     def watch(self) -> Watch:
-        return Watch(self.suites[0], self.config, self.store, self.registry, self.context, self.sampler)
+        return Watch(self.measures.suites[0], self.config, self.store, self.registry, self.context, self.sampler)
 
     def answers(self, index: int) -> list[ScoredGroup]:
         """To the target's held-out items, as a round's candidate was evaluated on them."""
-        return read_groups(self.store.round_folder(index) / "eval" / f"{slug(self.suites[0].name)}.parquet")
+        return round_answers(self.store, index, self.suites[0].name)
 
     def monitor(self, index: int, stage: Stage, candidate: AdapterCheckpoint) -> tuple[str, ...]:
         """What the monitors have seen that ends the loop."""
         if not self.config.monitors.enabled:
             return ()
-        before, after = self.answers(self.store.incumbent_round(upto=index - 1)), self.answers(index)
+        before, after = both(self.answers(self.store.incumbent_round(upto=index - 1)), self.answers(index))
         return self.watch.round(index, stage, candidate, before, after).alarms
 
-    def commit(self, index: int, decision: GateDecision, version: str, *, stopped: bool = False) -> None:
-        """The one act that changes the incumbent: a line in the journal. `stopped`: and no round follows."""
+    def commit(self, index: int, decision: GateDecision, version: str, *, stopped: str = "") -> None:
+        """The one act that changes the incumbent: a line in the journal. `stopped`: why no round follows."""
         if self.store.entry(index, "commit") is None:
             data = {"outcome": decision.outcome, "version": version, "sentence": decision.sentence}
-            self.store.record(index, "commit", {**data, "stopped": True} if stopped else data)
+            self.store.record(index, "commit", {**data, "stopped": stopped} if stopped else data)
             self.context.progress.note(f"  {decision.sentence}")
+            if stopped and stopped not in decision.sentence:
+                self.context.progress.note(f"  The loop ends: {stopped}.")
             if index > 0:
                 self.registry.notify(
                     "harness_round_finished", run=self.store.folder.name, index=index, decision=decision
@@ -301,15 +333,14 @@ def described(stage: Stage) -> str:
     return f"{stage.generator} -> {stage.updater}, {stage.prompts + sum(stage.replay.values())} prompts x {stage.n}"
 
 
-def write_eval(path: Path, report: EvalReport, results: SuiteResults) -> None:
-    """The report and each suite's scored groups, into an empty folder."""
-    for name, groups in results.items():
-        write_groups(path / f"{slug(name)}.parquet", groups)
-    write_json(path / "report.json", report)
+def both(before: Sequence[ScoredGroup], after: Sequence[ScoredGroup]) -> tuple[list[ScoredGroup], list[ScoredGroup]]:
+    """The answers to items that both arms have answered: one may have been looked at further than the other."""
+    shared = {scored.group.prompt.id for scored in before} & {scored.group.prompt.id for scored in after}
 
+    def kept(arm: Sequence[ScoredGroup]) -> list[ScoredGroup]:
+        return [scored for scored in arm if scored.group.prompt.id in shared]
 
-def read_eval(path: Path) -> EvalReport:
-    return read_report(path / "report.json")
+    return kept(before), kept(after)
 
 
 def train_batch(suite: Suite, seed: int, used: int, count: int) -> list[Prompt]:
@@ -343,11 +374,6 @@ def reward_figures(groups: Sequence[ScoredGroup]) -> dict[str, float]:
 def means(report: EvalReport) -> str:
     """`tool-calls 61.2%, general 55.0%`."""
     return ", ".join(f"{s.suite} {'unscored' if s.mean is None else f'{s.mean:.1%}'}" for s in report.suites)
-
-
-def slug(name: str) -> str:
-    """A suite's name as a file name."""
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".-") or "suite"
 
 
 def as_target(suite: Suite) -> Suite:

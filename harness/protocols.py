@@ -11,7 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
-from harness.types import AdapterCheckpoint, Group, Preference, Prompt, Role, Sampling, Score, ScoredGroup, Update
+from harness.types import (
+    AdapterCheckpoint,
+    Group,
+    Preference,
+    Prompt,
+    Role,
+    Sampling,
+    Score,
+    ScoredGroup,
+    SuiteRule,
+    Update,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -258,6 +269,7 @@ class Suite:
     margin: float = 0.05
     anchor_margin: float = 0.075
     floor: float | None = None
+    rule: SuiteRule = "mean"
     kind: SuiteKind = "generate"
     pair: str | None = None
     """The suite that must be evaluated beside this one: what answers every item of one well fails the other."""

@@ -148,7 +148,9 @@ def _item(data: dict[str, Any]) -> ItemResult:
 
 def read_decision(path: Path) -> GateDecision:
     data = json.loads(path.read_text())
-    return GateDecision(data["outcome"], data["sentence"], tuple(Check(**check) for check in data["checks"]))
+    return GateDecision(
+        data["outcome"], data["sentence"], tuple(Check(**check) for check in data["checks"]), data.get("look", 1)
+    )
 
 
 def read_monitors(path: Path) -> MonitorReport:

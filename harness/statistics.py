@@ -61,3 +61,20 @@ def share_interval(values: Sequence[float], clusters: Sequence[str], *, alpha: f
     bounds = mean_interval(values, clusters, alpha=alpha)
     mean = math.fsum(values) / len(values)
     return replace(bounds, estimate=mean, lower=min(mean, bounds.lower), upper=max(mean, bounds.upper))
+
+
+def two_look_level(alpha: float, first: float) -> float:
+    """The one-sided level at which each of two looks must be tested, so that both together have level `alpha`.
+
+    The first look sees the share `first` of the data and the second all of it, with one bound at both (Pocock 1977,
+    Biometrika 64). Their statistics are normal with correlation sqrt(first): for halves and alpha = .05 it is .0304.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import multivariate_normal, norm
+
+    joint = multivariate_normal([0.0, 0.0], [[1.0, math.sqrt(first)], [math.sqrt(first), 1.0]])
+
+    def excess(bound: float) -> float:
+        return 1.0 - float(joint.cdf([bound, bound])) - alpha
+
+    return float(norm.sf(brentq(excess, norm.isf(alpha), norm.isf(alpha / 2))))

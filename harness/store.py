@@ -200,15 +200,20 @@ class RunStore:
 
     @property
     def stopped(self) -> bool:
-        """Whether a monitor has ended the loop before its last round."""
-        return any(entry.data.get("stopped", False) for (_, step), entry in self.entries.items() if step == "commit")
+        """Whether a monitor, or having done enough, has ended the loop before its last round."""
+        return any(entry.data.get("stopped") for (_, step), entry in self.entries.items() if step == "commit")
 
     def finished(self, rounds: int) -> bool:
         """Whether nothing is left to do of a run of so many rounds."""
         return self.stopped or self.committed() == rounds
 
     def incumbent_round(self, upto: int | None = None) -> int:
-        """The round last promoted (by round `upto`); 0 is the starting point. Promotion is this pointer."""
+        """The round last promoted; 0 is the starting point. Promotion is this pointer. With `upto` as it stood after
+        that round, which fresh items may have refuted at the end."""
+        if upto is None and any(
+            step == "confirmation" and entry.data["outcome"] == "rejected" for (_, step), entry in self.entries.items()
+        ):
+            return 0
         return max(
             (
                 index

@@ -7,6 +7,7 @@
     builder = "package.module:function"                      # (progress, **options) -> (train, items) of Prompt
     margin = 0.05                anchor_margin = 0.075       floor = 0.9
     kind = "generate"            # or likelihood: judges see how likely the policy finds each reference
+    rule = "mean"                # or no_new_failures: no item that passed before may fail (guard, regression)
     pair = "other"               # a suite that must be evaluated beside this one
     degenerate_bound = 0.3       # what a policy that ignores its input must stay below, here or in the pair
     [suite.options]              # for the builder
@@ -31,16 +32,17 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, StrictStr, model_validator
 
 from harness.config import read_toml
-from harness.errors import ConfigError, did_you_mean
+from harness.errors import ConfigError, HarnessError, PluginError, did_you_mean
 from harness.jsonl import read_jsonl
 from harness.plugins import validate
 from harness.protocols import JudgeUse, Progress, SilentProgress, Suite, SuiteKind
 from harness.specs import Config, SuiteSpec
-from harness.types import Prompt, Role, Sampling
+from harness.types import Prompt, Role, Sampling, SuiteRule
 
 MANIFEST = "suite.toml"
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Words = Annotated[StrictStr, Field(pattern=r"\S")]
 
 
 # ---------------------------------------------------------------- what the files may say
@@ -64,10 +66,10 @@ class _Judge(Config):
 
 class _Head(Config):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    version: StrictStr
+    version: Words
     role: Role
-    summary: str
-    license: str
+    summary: Words
+    license: Words
     items: str | None = None
     train: str | None = None
     builder: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
@@ -75,19 +77,24 @@ class _Head(Config):
     margin: float = Field(default=0.05, gt=0, le=1)
     anchor_margin: float = Field(default=0.075, gt=0, le=1)
     floor: Share | None = None
+    rule: SuiteRule = "mean"
     kind: SuiteKind = "generate"
     pair: str | None = None
-    degenerate_bound: Share = 0.3
+    degenerate_bound: float = Field(default=0.3, gt=0, le=1)
     sampling: _Sampling = _Sampling()
 
     @model_validator(mode="after")
-    def _one_source(self) -> _Head:
+    def _fits_together(self) -> _Head:
+        if self.pair == self.name:
+            raise ValueError("pair must be another suite")
         if (self.items is None) == (self.builder is None):
             raise ValueError("give either items (a file of rows) or builder (a function), and not both")
         if self.builder is None and self.options:
             raise ValueError("options are for a builder, and there is none")
         if self.builder is not None and self.train is not None:
             raise ValueError("train is a file of rows; a builder makes its own")
+        if self.rule == "no_new_failures" and self.role not in ("guard", "regression"):
+            raise ValueError(f"rule no_new_failures is for a guard or a regression suite, and the role is {self.role}")
         return self
 
 
@@ -133,6 +140,11 @@ class _Row(Config):
             raise ValueError("give either messages or prompt, and not both")
         if self.messages and self.messages[-1].role not in ("user", "tool"):
             raise ValueError("the last message must come from the user or a tool, or there is nothing to answer")
+        if not (self.messages[-1].content if self.messages else str(self.prompt)).strip():
+            raise ValueError("what is asked is blank")
+        names = [tool.name for tool in self.tools]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two tools are called {', '.join(sorted(twice))}")
         return self
 
     def to_prompt(self) -> Prompt:
@@ -184,6 +196,7 @@ def load_suite(folder: Path, progress: Progress | None = None) -> Suite:
         margin=head.margin,
         anchor_margin=head.anchor_margin,
         floor=head.floor,
+        rule=head.rule,
         kind=head.kind,
         pair=head.pair,
         degenerate_bound=head.degenerate_bound,
@@ -234,13 +247,33 @@ def _run_builder(
         raise ConfigError(
             f"builder {path!r} does not take these options: {error}", where=where, remedy="Correct [suite.options]."
         ) from None
-    train, items = builder(progress=progress, **options)
+    try:
+        built = builder(progress=progress, **options)
+    except HarnessError:
+        raise
+    except Exception as error:  # a third party's code: whatever it raises is its own report
+        raise PluginError(f"builder {path!r} raised {type(error).__name__}: {error}", where=where) from error
+    if not _is_split(built):
+        raise ConfigError(
+            f"builder {path!r} does not return (train, items), each a sequence of Prompt",
+            where=where,
+            remedy="Correct what it returns.",
+        )
+    train, items = map(tuple, built)
     for prompts in (train, items):
         _check_unique(prompts, where)
-    return tuple(train), tuple(items)
+    return train, items
 
 
 # ---------------------------------------------------------------- checks
+
+
+def _is_split(built: Any) -> bool:
+    return (
+        isinstance(built, tuple)
+        and len(built) == 2
+        and all(isinstance(part, Sequence) and all(isinstance(prompt, Prompt) for prompt in part) for part in built)
+    )
 
 
 def _check_unique(prompts: Sequence[Prompt], where: str) -> None:
@@ -255,13 +288,27 @@ def _check_unique(prompts: Sequence[Prompt], where: str) -> None:
 
 def _check_items(train: Sequence[Prompt], items: Sequence[Prompt], where: str) -> None:
     if not items:
-        raise ConfigError("the suite holds out no items", where=where, remedy="Add rows to evaluate on.")
+        raise ConfigError("the suite holds out no items", where=_place(where), remedy="Add some to evaluate on.")
     by_id = {prompt.id: prompt for prompt in train}
     by_question = {prompt.question: prompt for prompt in train}
     for item in items:
         if twin := by_id.get(item.id) or by_question.get(item.question):
             what = f"item {item.id!r} is trained on, as {twin.id!r}"
-            raise ConfigError(what, where=where, remedy="Take it out of one side; what is evaluated must be held out.")
+            raise ConfigError(
+                what,
+                where=_place(where, item.id),
+                remedy="Take it out of one side; what is evaluated must be held out.",
+            )
+
+
+def _place(manifest: str, row_id: str | None = None) -> str:
+    """The file of the items, and in it the line of that id; the manifest, where a builder makes them."""
+    folder = Path(manifest).parent
+    items = _read_manifest(folder).suite.items
+    if items is None:
+        return manifest
+    rows = read_jsonl(folder / items)
+    return next((where for where, value in rows if value.get("id") == row_id), str(folder / items))
 
 
 def with_judge_settings(suites: Sequence[Suite], settings: Mapping[str, Mapping[str, Any]]) -> tuple[Suite, ...]:

@@ -18,6 +18,8 @@ from typing import Any, Literal
 FinishReason = Literal["stop", "length"]
 ScoreStatus = Literal["scored", "abstained", "failed"]
 Role = Literal["target", "regression", "guard", "monitor"]
+SuiteRule = Literal["mean", "no_new_failures"]
+"""What the gate holds a guard or regression suite to: its mean, or every item that passed before."""
 CheckpointKind = Literal["policy", "reward_model"]
 Outcome = Literal["promoted", "rejected", "inconclusive", "invalid"]
 
@@ -261,6 +263,7 @@ class SuiteReport:
     margin: float = 0.05
     anchor_margin: float = 0.075
     floor: float | None = None
+    rule: SuiteRule = "mean"
     judging: Mapping[str, float] = field(default_factory=dict)
     """How the judges did: `judge/NAME/failed`, and what they report of themselves (`judge/NAME/flip_rate`)."""
 
@@ -308,6 +311,8 @@ class GateDecision:
     outcome: Outcome
     sentence: str
     checks: tuple[Check, ...] = ()
+    look: int = 1
+    """1, or 2 where the first part of the items did not decide and the rest were evaluated too."""
 
     @property
     def promoted(self) -> bool:

@@ -12,7 +12,9 @@ from harness.errors import ConfigError
 from harness.evaluation import eval_sampling
 from harness.independence import independent_uses, uses_for, waits
 from harness.judging import seat_judges
+from harness.looks import kept_back, measured
 from harness.plugins import Registry
+from harness.power import smallest_margin
 from harness.protocols import JudgeUse, RunContext, Suite
 from harness.seats import seats
 from harness.specs import ObjectiveSpec, UpdaterSpec
@@ -59,7 +61,40 @@ def check_loop(config: LoopConfig, suites: Sequence[Suite], registry: Registry, 
     _require_answers_now(suites, registry)
     _require_independent_judges(suites, config, registry)
     require_calibrated(suites, config, registry)
+    _require_pairs(suites)
+    _require_enough_items(suites, config)
     _require_separate_items(config, suites, context)
+
+
+def _require_pairs(suites: Sequence[Suite]) -> None:
+    """Of a pair of suites each is what the other is gamed with, so both are evaluated or neither."""
+    names = {suite.name for suite in suites}
+    for suite in suites:
+        if suite.pair is not None and suite.pair not in names:
+            raise ConfigError(
+                f"it means nothing without {suite.pair}: what passes one by always doing the same fails the other",
+                where=f"suite {suite.name}",
+                remedy=f"Add {suite.pair!r} to `beside`.",
+            )
+
+
+def _require_enough_items(suites: Sequence[Suite], config: LoopConfig) -> None:
+    """A margin that no candidate could show, not even one that changes nothing, would make every round inconclusive."""
+    target, *beside = (measured(suite, config.eval.limit) for suite in suites)
+    holds = [kept_back(target, config.gate)[0]] if any(stage.gate == "hold" for stage in config.stages) else []
+    for suite in [*holds, *beside]:
+        if suite.role == "monitor" or suite.rule == "no_new_failures":
+            continue
+        margin = suite.margin if suite.role == "guard" else min(suite.margin, suite.anchor_margin)
+        clusters = len({item.cluster or item.id for item in suite.items})
+        least = smallest_margin(len(suite.items), clusters, config.gate.level)
+        if least >= margin:
+            raise ConfigError(
+                f"{len(suite.items)} items in {clusters} clusters can show no margin under {least:.3f}, "
+                f"and its margin is {margin:g}",
+                where=f"suite {suite.name}",
+                remedy='Add items, set a margin that they support, or give it the role "monitor"; see `harness power`.',
+            )
 
 
 def _require_rows_alone(config: LoopConfig, stage: Stage, *, where: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.loop import write_eval
+from harness.measuring import write_eval
 from harness.records import write_groups
 from harness.store import RunStore
 from harness.types import (

@@ -57,6 +57,8 @@ summary = "Say the letter"
 license = "none"
 items = "items.jsonl"
 train = "train.jsonl"
+margin = 0.2
+anchor_margin = 0.3
 
 [suite.sampling]
 temperature = 0.0

@@ -8,6 +8,7 @@ from typing import Any
 import rich_click as click
 
 from harness.cli.app import App, pass_app
+from harness.cli.validate import validate_command
 from harness.errors import PluginError, did_you_mean
 
 
@@ -72,7 +73,7 @@ def _settings(config: Any) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.pass_context
 def suites_command(ctx: click.Context, as_json: bool) -> None:
-    """List suites; `harness suites show NAME` prints one's make-up."""
+    """List suites; `harness suites show NAME` prints one's make-up, `harness suites validate NAME` checks it."""
     if ctx.invoked_subcommand is not None:
         return
     from harness.cli.tables import table
@@ -88,6 +89,9 @@ def suites_command(ctx: click.Context, as_json: bool) -> None:
         click.echo(
             table(["suite", "what it is", "from"], [[e.spec.name, e.spec.summary, str(e.origin)] for e in entries])
         )
+
+
+suites_command.add_command(validate_command)
 
 
 @suites_command.command("show")

@@ -79,7 +79,8 @@ def show_command(
     as_json: bool,
 ) -> None:
     """Look at a run: its rounds, one round's gate decision, or its worst completions. RUN is a name or a folder."""
-    from harness.cli.tables import checks_table, monitors_table, read_round, report_table, run_table, where_things_lie
+    from harness.cli.tables import checks_table, monitors_table, report_table, run_table, where_things_lie
+    from harness.measuring import round_looks, round_report
     from harness.records import read_decision
     from harness.store import RunStore
     from harness.watching import read_watched
@@ -101,7 +102,7 @@ def show_command(
         click.echo(json.dumps(entries, indent=1) if as_json else f"{run_table(store)}\n{where_things_lie(store)}")
     else:
         decision = store.load(index, "decision", read_decision) if (index, "decision") in store.entries else None
-        report = read_round(store, index) if (index, "evaluate") in store.entries else None
+        report = round_report(store, index) if round_looks(store, index) else None
         monitors = store.load(index, "monitors", read_watched) if (index, "monitors") in store.entries else None
         commit = store.entries[index, "commit"]
         if as_json:
@@ -123,20 +124,23 @@ def show_command(
 
 
 def _show_worst(store: object, index: int, count: int, suite: str | None, training: bool, as_json: bool) -> None:
-    from harness.cli.tables import eval_file
+    from harness.measuring import round_answers
     from harness.records import read_groups
     from harness.store import RunStore
 
     assert isinstance(store, RunStore)
     suites = [*store.identity["suites"]]
     name = suite or suites[0]
-    path = store.round_folder(index) / "groups.parquet" if training else eval_file(store, index, name)
-    if not path.exists():
+    if training:
+        groups = store.load(index, "judge", read_groups) if store.entry(index, "judge") else []
+    else:
+        groups = round_answers(store, index, name)
+    if not groups:
         held = f"Suites: {', '.join(suites)}; rounds: 0 to {store.committed()}."
         raise ConfigError(f"no completions of {name!r} in round {index}", where=str(store.folder), remedy=held)
     rows = [
         (reward, group.group.prompt, completion, scores)
-        for group in read_groups(path)
+        for group in groups
         for completion, reward, scores in zip(group.group.completions, group.rewards, group.scores, strict=True)
     ]
     # Unscored first: they are what most needs looking at.

@@ -56,8 +56,8 @@ def loop_command(
 ) -> int:
     """Improve a model on a suite: sample, judge, update, evaluate, and promote only what is shown to be better.
 
-    CONFIG is a TOML file; everything in it has a default. Exit code 0 if a round was promoted, else 1 if all were
-    rejected, else 2.
+    CONFIG is a TOML file; everything in it has a default. Exit code 0 if a round was promoted (and fresh items, where
+    there are enough, confirm it), 1 if all were rejected or fresh items refute what was promoted, else 2.
     """
     from harness.api import plan_loop, run_loop
     from harness.cli.tables import run_table, where_things_lie
@@ -81,6 +81,7 @@ def loop_command(
                     "run": str(result.folder),
                     "already_finished": result.already_finished,
                     "outcomes": result.outcomes,
+                    "confirmation": result.confirmation or None,
                     "incumbent": result.incumbent.version,
                     "digest": result.digest,
                     "means": {s.suite: s.mean for s in result.incumbent.report.suites},
@@ -92,7 +93,7 @@ def loop_command(
         click.echo(run_table(store))
         click.echo(where_things_lie(store))
     if "promoted" in result.outcomes:
-        return EXIT_OK
+        return {"rejected": EXIT_REJECTED, "inconclusive": EXIT_INCONCLUSIVE}.get(result.confirmation, EXIT_OK)
     return EXIT_REJECTED if set(result.outcomes) == {"rejected"} else EXIT_INCONCLUSIVE
 
 

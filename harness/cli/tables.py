@@ -6,14 +6,13 @@ import shutil
 from collections import defaultdict
 from collections.abc import Sequence
 from io import StringIO
-from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from harness.comparison import Comparison
-from harness.loop import read_eval
+from harness.measuring import round_report
 from harness.monitors import MonitorReport
 from harness.records import read_decision
 from harness.statistics import mean_interval
@@ -29,7 +28,7 @@ TEXT_ROWS = (
     ("empty", "empty", "{:.1%}"),
     ("truncated", "truncated", "{:.1%}"),
 )
-STEPS = ("sample", "judge", "update", "evaluate")
+STEPS = {"sample": ("sample",), "judge": ("judge",), "update": ("update",), "eval": ("evaluate", "extend", "confirm")}
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> str:
@@ -49,26 +48,31 @@ def run_table(store: RunStore) -> str:
     names = [*identity["suites"]]
     rounds = [index for index, step in sorted(store.entries) if step == "commit"]
     rows = [_round_row(store, index, names) for index in rounds]
-    columns = ["round", "update", "reward", *names, "outcome", "seconds: sample/judge/update/eval"]
+    columns = ["round", "update", "reward", *names, "outcome", f"seconds: {'/'.join(STEPS)}"]
     return table(columns, rows, title=f"{store.folder.name}: {len(rounds) - 1} rounds")
 
 
+def _seconds(store: RunStore, index: int, *steps: str) -> str:
+    taken = [entry.seconds for step in steps if (entry := store.entry(index, step)) is not None]
+    return f"{sum(taken):.0f}" if taken else "-"
+
+
 def _round_row(store: RunStore, index: int, names: Sequence[str]) -> list[str]:
-    entries = {step: store.entry(index, step) for step in STEPS}
+    entries = {step: store.entry(index, step) for step in ("judge", "evaluate")}
     commit = store.entry(index, "commit")
     assert commit is not None
     judged, decided = entries["judge"], store.entry(index, "decision")
     reward = judged.data.get("reward/mean") if judged else None
     checks = store.load(index, "decision", read_decision).checks if decided else ()
-    evaluated = entries["evaluate"]
-    means = {n: evaluated.data.get(f"eval/{n}") if evaluated else None for n in names}
+    report = round_report(store, index) if entries["evaluate"] else None
+    means = {n: found.mean if report and (found := report.suite(n)) else None for n in names}
     return [
         str(index),
         _stage_name(store, index),
         "" if reward is None else f"{reward:.3f}",
         *(score_cell(means[name], checks_of(name, checks)) for name in names),
         "start" if index == 0 else str(commit.data["outcome"]),
-        " / ".join("-" if (entry := entries[step]) is None else f"{entry.seconds:.0f}" for step in STEPS),
+        " / ".join(_seconds(store, index, *STEPS[step]) for step in STEPS),
     ]
 
 
@@ -111,7 +115,9 @@ def comparison_table(comparison: Comparison) -> str:
 def where_things_lie(store: RunStore) -> str:
     index = store.incumbent_round()
     adapter = store.round_folder(index) / "adapter" if index else None
+    sentences = [e.data["sentence"] for (_, step), e in sorted(store.entries.items()) if step == "confirmation"]
     lines = [
+        *sentences,
         f"incumbent  round {index}, {store.incumbent_version()[:12]}",
         f"adapter    {adapter or 'none: the base model stands'}",
         f"run        {store.folder}  (digest {store.digest()[:12]})",
@@ -189,13 +195,3 @@ def monitors_table(report: MonitorReport) -> str:
         rows.append(["canaries that win", f"{report.canaries.won} of {report.canaries.judged}", "", kinds])
     rows += [["verdicts that drifted", f"{share:.1%}", "", judge] for judge, share in report.drift.items()]
     return table(["monitor", "candidate", "incumbent", ""], rows)
-
-
-def read_round(store: RunStore, index: int) -> EvalReport:
-    return store.load(index, "evaluate", read_eval)
-
-
-def eval_file(store: RunStore, index: int, suite: str) -> Path:
-    from harness.loop import slug
-
-    return store.round_folder(index) / "eval" / f"{slug(suite)}.parquet"

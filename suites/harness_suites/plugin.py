@@ -14,4 +14,6 @@ _HERE = Path(__file__).parent
 
 @hookimpl
 def harness_register_suites() -> Iterable[SuiteSpec]:
-    return [folder_spec(_HERE / name) for name in ("tool_calls", "tool_calls_live", "general", "chat")]
+    tasks = ("tool_calls", "tool_calls_live", "grounded_qa", "general", "chat")
+    guards = ("refusal", "over_refusal", "jailbreak")
+    return [folder_spec(_HERE / name) for name in tasks + guards]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import tomli_w
+from tiny import write_suite
 
 from harness.api import plan_loop
 from harness.config import LoopConfig, apply_sets, merge, read_toml
@@ -171,7 +172,8 @@ def test_what_does_not_go_with_rows_is_refused(with_rows: Path, setting: str, sa
 def test_a_held_out_question_is_known_however_its_tools_are_written(with_rows: Path, letters: Path) -> None:
     function = {"name": "f", "parameters": {"type": "object"}}
     item = {"id": "i", "prompt": "Call f.", "target": {"answers": ["f"]}, "tools": [function]}
-    (letters / "items.jsonl").write_text(json.dumps(item))
+    others = [{"id": str(i), "prompt": f"Call {i}.", "target": {"answers": ["f"]}} for i in range(30)]
+    (letters / "items.jsonl").write_text("\n".join(map(json.dumps, [item, *others])))
     row = {"prompt": "Call f.", "completion": "f", "tools": [{"type": "function", "function": function}]}
     (with_rows.parent / "rows.jsonl").write_text(json.dumps(row))
     with pytest.raises(ConfigError, match="item 'i' asks what training prompt"):
@@ -201,3 +203,18 @@ def test_rows_of_a_file_take_none_of_the_suites_prompts() -> None:
     stages = [{"updater": "sft", "data": "rows.jsonl"}, {"updater": "group", "prompts": 4}]
     config = LoopConfig.model_validate({"suite": "s", "stages": stages})
     assert config.sources(2) == [(None, 4, 0)]
+
+
+def test_a_suite_too_small_for_its_margin_and_half_a_pair_are_refused(
+    tmp_path: Path, letters: Path, tiny_model: Path
+) -> None:
+    few = write_suite(tmp_path / "few", items=8, role="regression")
+    values = {"suite": str(letters), "model": str(tiny_model), "beside": [str(few)]}
+    with pytest.raises(ConfigError, match=r"suite few: 8 items in 8 clusters can show no margin under 0\.\d+.*is 0\.2"):
+        plan_loop(values)
+    write_suite(few, items=8, role="monitor")
+    plan_loop(values)
+    manifest = few / "suite.toml"
+    manifest.write_text(manifest.read_text().replace("[suite]", '[suite]\npair = "other"'))
+    with pytest.raises(ConfigError, match=r"suite few: it means nothing without other.*Add 'other' to `beside`"):
+        plan_loop(values)

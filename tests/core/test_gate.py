@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.gate import GateConfig, gate
+from harness.gate import GateConfig, confirm, gate
 from harness.types import EvalReport, ItemResult, Role, SuiteReport
 
 
@@ -160,6 +160,48 @@ def test_an_unscored_item_is_left_out_and_is_not_zero() -> None:
 def test_a_suite_too_small_for_its_margin_says_so() -> None:
     before = report(suite("t", "target", scores(50)), suite("r", "regression", scores(6, 12)))
     after = report(suite("t", "target", scores(150)), suite("r", "regression", scores(6, 12)))
-    decision = gate(before, after, before, GateConfig())
+    decision = gate(before, after, before, GateConfig(), look=2)
     assert decision.outcome == "inconclusive"
     assert any("underpowered" in check.note for check in decision.checks)
+
+
+def test_each_of_two_looks_is_at_pococks_level() -> None:
+    """By hand for 6 gained and 1 lost of 200: m = 5/202, sum of squares 9 - 202 m^2 = 8.8762, SE = 0.014786, so that
+    m / SE = 1.674; the quantiles of t(201) are 1.6525 at .05 and 1.8849 at .0304. For 6 and 0 it is 2.12."""
+    before = report(suite("t", "target", scores(50)))
+    for lost, two in ((1, "inconclusive"), (0, "promoted")):
+        after = report(suite("t", "target", [0.0] * lost + [1.0] * (56 - lost) + [0.0] * 144))
+        assert gate(before, after, before, GateConfig(looks=1)).outcome == "promoted"
+        decision = gate(before, after, before, GateConfig(), look=2)
+        assert (decision.outcome, decision.look) == (two, 2)
+
+
+def test_a_guard_that_is_not_shown_to_hold_is_refuted_only_at_the_last_look() -> None:
+    before = report(suite("t", "target", scores(50)), suite("g", "guard", scores(60, 100)))
+    after = report(suite("t", "target", scores(150)), suite("g", "guard", scores(57, 100)))
+    assert gate(before, after, before, GateConfig(), look=1).outcome == "inconclusive"
+    assert gate(before, after, before, GateConfig(), look=2).outcome == "rejected"
+
+
+def test_where_no_failure_may_be_new_one_rejects_and_old_ones_do_not() -> None:
+    target = suite("t", "target", scores(50)), suite("t", "target", scores(150))
+    old = [1.0] * 30 + [0.0] * 10
+    before = report(target[0], suite("i", "guard", old, rule="no_new_failures"))
+    for new, outcome in ((old, "promoted"), ([1.0] * 40, "promoted"), ([*old[:29], 0.5, *old[30:]], "rejected")):
+        after = report(target[1], suite("i", "guard", new, rule="no_new_failures"))
+        decision = gate(before, after, before, GateConfig())
+        assert decision.outcome == outcome
+    assert "new failures: i-29" in decision.sentence
+
+
+@pytest.mark.parametrize(
+    ("right", "outcome", "says"),
+    [(80, "promoted", "Confirmed"), (52, "inconclusive", "Neither"), (20, "rejected", "rolled back")],
+)
+def test_fresh_items_confirm_refute_or_do_neither(right: int, outcome: str, says: str) -> None:
+    anchor, final = (report(suite("t", "target", scores(n, 100))) for n in (50, right))
+    decision = confirm(anchor, final, GateConfig())
+    assert decision.outcome == outcome
+    assert says in decision.sentence
+    held = confirm(anchor, final, GateConfig(), rule="hold")
+    assert held.promoted == (right >= 50)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.statistics import mean_interval, paired_interval
+from harness.statistics import mean_interval, paired_interval, two_look_level
 
 
 def test_without_clusters_it_is_the_t_interval_of_the_smoothed_sample() -> None:
@@ -66,3 +66,26 @@ def test_mean_interval_is_within_the_scale_and_never_certain() -> None:
 def test_lengths_must_agree() -> None:
     with pytest.raises(ValueError, match="3 differences but 2 clusters"):
         paired_interval([0, 0, 0], ["a", "b"], alpha=0.05)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "level"),
+    # Two-sided nominal levels of Pocock (1977, table 1) for two looks, halved: .05, .1 and .01 two-sided.
+    [(0.025, 0.0294 / 2), (0.05, 0.0607 / 2), (0.005, 0.0056 / 2)],
+)
+def test_the_level_of_two_looks_is_pococks(alpha: float, level: float) -> None:
+    assert two_look_level(alpha, 0.5) == pytest.approx(level, abs=6e-5)
+
+
+@pytest.mark.parametrize("first", [0.3, 0.5, 0.8])
+def test_two_looks_together_have_the_level(first: float) -> None:
+    rng = np.random.default_rng(3)
+    z = rng.standard_normal((400_000, 2))
+    seen = np.stack([z[:, 0], math.sqrt(first) * z[:, 0] + math.sqrt(1 - first) * z[:, 1]], axis=1)
+    bound = stats.norm.isf(two_look_level(0.05, first))
+    assert (seen > bound).any(axis=1).mean() == pytest.approx(0.05, abs=0.0015)
+
+
+def test_two_looks_at_one_item_or_all_of_them_are_one_or_two_tests() -> None:
+    assert two_look_level(0.05, 1 - 1e-9) == pytest.approx(0.05, abs=1e-3)
+    assert two_look_level(0.05, 1e-9) == pytest.approx(1 - math.sqrt(0.95), abs=1e-3)

@@ -37,6 +37,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> dict
         "generator": {"name": "transformers", "config": {"dtype": "float32"}},
         "adapter": {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": "all-linear"},
         "stages": [stage],
+        "gate": {"looks": 1},
     }
 
 
@@ -81,7 +82,7 @@ def test_decisions_are_the_gates_on_the_stored_reports(here: Path) -> None:
             if candidate.path.parent == here:
                 report = read_report(store.folder / "compare" / candidate.version[:12] / "report.json")
                 assert report.policy_version == candidate.version
-            by_hand = gate(stored(store, standing), report, stored(store, 0), GateConfig())
+            by_hand = gate(stored(store, standing), report, stored(store, 0), GateConfig(looks=1))
             assert (candidate.decision, candidate.decision.outcome) == (by_hand, expected)
     assert [c.name for c in comparison.candidates] == ["again", "bad", "round 2"]
     assert [(c.updater, c.objective) for c in comparison.candidates] == [("sft", "nll")] * 3

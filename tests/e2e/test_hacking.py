@@ -75,6 +75,7 @@ def hacked(tiny_loop: Settings) -> Settings:
     sft["config"]["min_reward"] = 0.0
     group["config"] |= {"learning_rate": 0.003, "epochs": 4}
     tiny_loop["stages"] = [sft, {**group, "prompts": 40, "n": 16, "temperature": 1.0, "rounds": 2}]
+    tiny_loop["gate"] = {"looks": 1}
     return tiny_loop
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.api import run_loop
-from harness.loop import read_eval
+from harness.measuring import read_eval
 from harness.store import RunStore
 
 pytestmark = [pytest.mark.model, pytest.mark.vllm, pytest.mark.long]

@@ -11,7 +11,7 @@ from harness.protocols import RunContext
 
 EXACT = {"name": "exact"}
 CONFIGS: dict[str, dict[str, Any]] = {
-    **{name: {} for name in ("tool_call", "json_schema", "exact", "regex", "repetition", "refusal")},
+    **{name: {} for name in ("tool_call", "json_schema", "exact", "regex", "repetition", "refusal", "grounded")},
     "length": {"max": 3},
     "language": {"languages": ["en"]},
     "readability": {"max": 8},

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, PluginError
 from harness.protocols import RunContext, SilentProgress
 from harness.suites import folder_spec, load_suite
 from harness.types import Prompt, Sampling
@@ -81,6 +81,9 @@ def test_everything_that_is_said_arrives(tmp_path: Path) -> None:
         (HEAD + 'items = "a"\nmargin = 2.0\n' + JUDGE, ["suite.margin", "2.0"]),
         (HEAD.replace("guard", "gard") + 'items = "a"\n' + JUDGE, ["suite.role", "gard", "guard"]),
         (HEAD.replace('version = "1"\n', "") + 'items = "a"\n' + JUDGE, ["suite.version", "missing"]),
+        (HEAD.replace('version = "1"', 'version = ""') + 'items = "a"\n' + JUDGE, ["suite.version", "''"]),
+        (HEAD.replace('"none"', '" "') + 'items = "a"\n' + JUDGE, ["suite.license", "' '"]),
+        (HEAD + 'items = "a"\npair = "demo"\n' + JUDGE, ["pair must be another suite"]),
         (HEAD.replace('"demo"', '"My Suite"') + 'items = "a"\n' + JUDGE, ["suite.name", "My Suite"]),
         (HEAD + JUDGE, ["items", "builder"]),
         (HEAD + 'items = "a"\nbuilder = "m:f"\n' + JUDGE, ["not both"]),
@@ -116,6 +119,9 @@ def test_a_bad_manifest_is_told_where_and_what(tmp_path: Path, toml: str, says: 
         ({"id": "r2", "messages": [{"role": "assistant", "content": "x"}]}, ["last message"]),
         ({"id": "r2", "prompt": "x", "targt": 1}, ["targt", "target"]),
         ({"id": "r2", "prompt": "x", "tools": [{"description": "d"}]}, ["tools.0.name"]),
+        ({"id": "r2", "prompt": "x", "tools": [{"name": "f"}, {"name": "g"}, {"name": "f"}]}, ["two tools", " f"]),
+        ({"id": "r2", "prompt": " \n"}, ["blank"]),
+        ({"id": "r2", "messages": [{"role": "user", "content": ""}]}, ["blank"]),
         ({"id": "r2", "prompt": "x", "metadata": {"n": 1}}, ["metadata.n", "1"]),
         ({"id": "r1", "prompt": "x"}, ["'r1'", "line 1"]),
     ],
@@ -134,10 +140,12 @@ def test_what_is_trained_on_is_not_held_out(tmp_path: Path) -> None:
     assert "'r1' is trained on, as 'other'" in error_of(folder)
     (folder / "train.jsonl").write_text(json.dumps({"id": "r1", "prompt": "Something else"}))
     assert "'r1' is trained on" in error_of(folder)
+    write(tmp_path, ROW | {"id": "r0", "prompt": "Say b"}, "", ROW, toml=toml)
+    assert "items.jsonl:3: item 'r1' is trained on" in error_of(folder)
 
 
 def test_a_suite_without_items_or_manifest_is_refused(tmp_path: Path) -> None:
-    assert "no items" in error_of(write(tmp_path, ""))
+    assert "items.jsonl: the suite holds out no items" in error_of(write(tmp_path, ""))
     assert "no suite.toml" in error_of(tmp_path / "nowhere")
     assert "no suite.toml" in error_of(tmp_path / "items.jsonl")
 
@@ -146,6 +154,18 @@ def test_a_suite_without_items_or_manifest_is_refused(tmp_path: Path) -> None:
 
 BUILDER = """
 from harness.types import Prompt
+
+def broken(progress):
+    return {}["no such key"]
+
+def nothing(progress):
+    return [], []
+
+def rows(progress):
+    return [], [{"id": "i0", "prompt": "a"}]
+
+def one_side(progress):
+    return [Prompt("t", ({"role": "user", "content": "t"},))]
 
 def build(progress, count=2, same=False):
     items = [Prompt("i0" if same else f"i{n}", ({"role": "user", "content": str(n)},)) for n in range(count)]
@@ -170,6 +190,11 @@ def test_a_builder_makes_the_rows(builder: Path) -> None:
     assert suite.train == (Prompt("t", ({"role": "user", "content": "t"},)),)
 
 
+def test_a_builder_that_raises_is_reported_as_a_plugin(builder: Path) -> None:
+    with pytest.raises(PluginError, match=r"suite\.toml.*broken.*KeyError: 'no such key'"):
+        load_suite(write(builder, toml=with_builder(path="demo_builder_module:broken")))
+
+
 @pytest.mark.parametrize(
     ("toml", "says"),
     [
@@ -178,6 +203,9 @@ def test_a_builder_makes_the_rows(builder: Path) -> None:
         (with_builder(path="no_such_module_here:build"), "no_such_module_here"),
         (with_builder("same = true"), "'i0' twice"),
         (with_builder(path="os.path"), "suite.builder"),
+        (with_builder(path="demo_builder_module:nothing"), "no items"),
+        (with_builder(path="demo_builder_module:rows"), "(train, items)"),
+        (with_builder(path="demo_builder_module:one_side"), "(train, items)"),
     ],
 )
 def test_a_bad_builder_is_named(builder: Path, toml: str, says: str) -> None:

@@ -189,7 +189,9 @@ def _load_model(model: ModelRef, config: TransformersConfig) -> PreTrainedModel:
             remedy="Give a transformers model folder with safetensors.",
         ) from None
     try:
-        return cast("PreTrainedModel", loaded.to(device).eval())  # type: ignore[arg-type]
+        # An adapter freezes what it wraps, for good, and PyTorch has other CPU kernels for frozen weights, which round
+        # otherwise: frozen from the start, the base says the same before and after it has served an adapter.
+        return cast("PreTrainedModel", loaded.to(device).eval().requires_grad_(False))  # type: ignore[arg-type]
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
             f"no device {device!r} here ({str(error).splitlines()[0]})",
