@@ -13,7 +13,7 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,7 @@ from harness.durable import NOT_WRITABLE, append_line, make_folder, write_text
 from harness.errors import ConfigError, StoreError
 from harness.evaluations import EVALS, Evaluation, find_evaluation
 from harness.gate import MIN_SCORED
-from harness.loop import slug
-from harness.records import read_report
+from harness.measuring import slug
 
 BLESSED = Path("blessed")
 MAIN = "main"
@@ -58,10 +57,10 @@ def bless(evaluation: Evaluation, *, name: str = MAIN, reason: str = "", folder:
             raise ConfigError(
                 f"only {len(suite.scored)} of {len(suite.items)} items of {suite.suite} are scored, and a gate needs "
                 f"{MIN_SCORED:.0%}",
-                where=str(evaluation.folder),
+                where=evaluation.name,
                 remedy="Evaluate again.",
             )
-    text = (evaluation.folder / "report.json").read_text(encoding="utf-8")
+    text = json.dumps(asdict(evaluation.report), indent=1, ensure_ascii=False) + "\n"
     blessing = Blessing(
         name=name,
         evaluation=str(evaluation.name),
@@ -103,16 +102,15 @@ def find_blessed(name: str = MAIN, folder: Path = BLESSED) -> tuple[Blessing, Ev
             where=str(folder),
             remedy=f"Bless an evaluation (harness bless EVALUATION --name {name}), or name one with --incumbent.",
         )
-    blessing = _read(path)
-    remedy = "Restore both files, or bless again."
+    blessing, remedy = _read(path), "Restore both files, or bless again."
     try:
         text = (path / "report.json").read_text(encoding="utf-8")
-        if _sha256(text) != blessing.report_sha256:
-            raise StoreError("the report is not the one that was blessed", where=str(path), remedy=remedy)
-        report = read_report(path / "report.json")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"the report is missing or damaged ({error})", where=str(path), remedy=remedy) from None
-    return blessing, Evaluation(name, path, report, blessing.identity)
+    if _sha256(text) != blessing.report_sha256:
+        raise StoreError("the report is not the one that was blessed", where=str(path), remedy=remedy)
+    evaluation = replace(find_evaluation(str(path)), name=name, identity=blessing.identity)
+    return blessing, evaluation
 
 
 def find_blessed_or_stored(name: str, *, folder: Path = BLESSED, evals: Path = EVALS, runs: Path) -> Evaluation:

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from harness.bradley_terry import Outcome, Ranking, ranking
-from harness.errors import ConfigError
+from harness.errors import ConfigError, StoreError
 from harness.evaluations import Evaluation
 from harness.statistics import Interval, paired_interval
 from harness.types import ItemResult, ScoredGroup, SuiteReport
@@ -111,8 +111,9 @@ def what_differs(name: str, first: Evaluation, second: Evaluation) -> str:
         said.append("the items are in another order")
     if changed := _changed(_of_suite(first.identity, name), _of_suite(second.identity, name)):
         said.append(f"{_list(changed)} changed")
+    said += _other_settings(first.identity, second.identity)
     epochs = [len(report.items[0].epochs) if report.items else 0 for report in (one, other)]
-    if epochs[0] != epochs[1]:
+    if epochs[0] != epochs[1] and not any("epochs" in text for text in said):
         said.append(f"{epochs[0]} and {epochs[1]} epochs")
     return "; ".join(said) or "the judges, the decoding, or the items' metadata changed"
 
@@ -120,18 +121,27 @@ def what_differs(name: str, first: Evaluation, second: Evaluation) -> str:
 def answers(evaluation: Evaluation, suite: str) -> list[ScoredGroup]:
     """The scored completions of a suite. Raises ConfigError where only the report was kept."""
     try:
-        return evaluation.groups(suite)
-    except FileNotFoundError:
+        groups = evaluation.groups(suite)
+    except (FileNotFoundError, StoreError):
+        groups = []
+    if not groups:
         raise ConfigError(
-            f"it keeps no completions of suite {suite}, only scores",
-            where=str(evaluation.folder),
-            remedy="Name the evaluation that it was taken from.",
-        ) from None
+            f"its completions of suite {suite} are not there, only scores",
+            where=evaluation.name,
+            remedy="Name the evaluation that it was taken from, or evaluate again.",
+        )
+    return groups
 
 
 def _of_suite(identity: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = identity.get("suites", {})
     return found.get(name, {}) if isinstance(found, Mapping) else {}
+
+
+def _other_settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Of sampling for an evaluation (`limit`, `epochs` ...), where both identities say them."""
+    ours, theirs = (identity.get("eval") or identity.get("config", {}).get("eval", {}) for identity in (first, second))
+    return [f"eval.{key} is {ours[key]} and {theirs[key]}" for key in _changed(ours, theirs)]
 
 
 def _changed(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

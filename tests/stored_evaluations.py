@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.evaluations import Evaluation
-from harness.loop import write_eval
+from harness.measuring import write_eval
 from harness.types import (
     Completion,
     EvalReport,
@@ -57,7 +57,7 @@ def report(*suites: SuiteReport, policy: str = "base") -> EvalReport:
 
 
 def evaluation(name: str, *suites: SuiteReport) -> Evaluation:
-    return Evaluation(name, Path(name), report(*suites))
+    return Evaluation(name, (Path(name),), report(*suites))
 
 
 def store(folder: Path, *suites: SuiteReport, policy: str = "base", answers: str = "") -> Path:

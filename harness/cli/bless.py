@@ -17,7 +17,7 @@ BLESSED_OPTION = click.option(
     "--blessed", type=click.Path(path_type=Path), default=Path("blessed"), envvar="HARNESS_BLESSED", show_default=True,
     help="Folder that holds what is blessed.",
 )  # fmt: skip
-HELD = ("role", "margin", "anchor_margin", "floor")
+HELD = ("role", "margin", "anchor_margin", "floor", "rule")
 """What a suite is held to. The incumbent's: a candidate cannot loosen its own test."""
 
 

@@ -52,10 +52,7 @@ def compare_evaluations(
     found = [(_two if two else _many)(app, evaluations, reports, question) for reports in suites]
     if as_json:
         shown = {
-            "evaluations": [
-                {"name": e.name, "folder": str(e.folder), "policy_version": e.report.policy_version}
-                for e in evaluations
-            ],
+            "evaluations": [{"name": e.name, "policy_version": e.report.policy_version} for e in evaluations],
             "alpha": question.level,
             "suites": [record for record, _ in found],
             "left_out": left_out,
@@ -118,7 +115,8 @@ def difference_table(found: SuiteComparison, first: str, second: str, alpha: flo
     """The suite, then a row a slice."""
     rows = [_row("", found.whole), *(_row("  ", part) for part in found.slices)]
     columns = ["suite", "items", "clusters", first, second, "difference", f"{100 * (1 - 2 * alpha):g}% interval"]
-    return table([*columns, "wins/ties/losses", "unscored"], rows)
+    shown = table([*columns, "wins/ties/losses", "unscored"], rows)
+    return f"{shown}\nEach slice has its own interval, not corrected for their number." if found.slices else shown
 
 
 def _row(indent: str, d: Difference) -> list[str]:

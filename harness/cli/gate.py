@@ -59,7 +59,7 @@ def gate_command(
     from harness.gate import GateConfig, gate
     from harness.plugins import validate
 
-    given = {"alpha": alpha, "min_gain": min_gain}
+    given = {"alpha": alpha, "min_gain": min_gain, "looks": 1}  # what is stored is all there is to look at
     config = validate(GateConfig, {k: v for k, v in given.items() if v is not None}, where="harness gate")
 
     def find(name: str) -> EvalReport:

@@ -78,7 +78,10 @@ def power_command(
     runs: Path,
     as_json: bool,
 ) -> int:
-    """What margins and gains can be shown with SUITE's items, or with --n of them, by the gate's own estimator."""
+    """What margins and gains can be shown with SUITE's items, or with --n of them, by the gate's own estimator.
+
+    A loop keeps a share of the target's items back (gate.confirm) and may look twice (gate.looks): see --n and --alpha.
+    """
     from harness.evaluations import find_evaluation
 
     if not suites and n is None:

@@ -82,7 +82,7 @@ def test_a_report_that_was_changed_or_half_replaced_is_refused_until_it_is_bless
     bless(stored, folder=folder)
     find_blessed(folder=folder)
     report.unlink()
-    with pytest.raises(StoreError, match="missing or damaged"):
+    with pytest.raises(StoreError, match="the report is missing"):
         find_blessed(folder=folder)
     (folder / "main" / "blessed.json").write_text("{}")
     with pytest.raises(StoreError, match=r"blessed\.json is damaged"):

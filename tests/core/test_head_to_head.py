@@ -115,6 +115,16 @@ def test_identities_say_which_part_changed() -> None:
         comparable([made("a", "x", "1"), made("b", "y", "2")])
 
 
+def test_settings_of_the_evaluation_are_said_of_both() -> None:
+    a = replace(evaluation("a", suite_report("s", [1, 0])), identity={"eval": {"limit": 2, "epochs": 1}})
+    b = replace(
+        evaluation("b", suite_report("s", [1], fingerprint="new")),
+        identity={"config": {"eval": {"limit": 1, "epochs": 1}}},
+    )
+    with pytest.raises(ConfigError, match=r"1 items are in both, 1 and 0 in one; eval.limit is 2 and 1\. Evaluate"):
+        comparable([a, b])
+
+
 def test_common_items_are_paired_by_content() -> None:
     a = evaluation("a", suite_report("s", [1, 0, 1, 0]))
     b = evaluation("b", suite_report("s", [1, 1, 0], first=2, fingerprint="new"))
@@ -143,7 +153,7 @@ def test_examples_show_both_answers_and_the_widest_apart_first(tmp_path: Path) -
     assert [(e.id, e.answers) for e in losses] == [("s-3", ("1 by a", "0 by b"))]
     assert [len(found) for found in examples(*reports, arms, 1)] == [1, 1]
     (folders[0] / "s.parquet").unlink()
-    with pytest.raises(ConfigError, match="keeps no completions of suite s"):
+    with pytest.raises(ConfigError, match="completions of suite s are not there"):
         answers(one, "s")
 
 

@@ -170,7 +170,7 @@ def test_the_exit_code_is_the_gates_outcome(harness: Command, evals: Path, tmp_p
     for name, code in (("new", 0), ("worse", 1), ("same", 2)):
         ran = harness("gate", name, "--json")
         assert ran.code == code, ran.err
-        by_hand = gate(reports["old"], reports[name], reports["old"], GateConfig())
+        by_hand = gate(reports["old"], reports[name], reports["old"], GateConfig(looks=1))
         assert (ran.json["outcome"], ran.json["sentence"]) == (by_hand.outcome, by_hand.sentence)
     shown = harness("gate", "new", "--markdown", "comment.md")
     assert shown.out.startswith("Promoted: +19.9 points on t")
