@@ -17,6 +17,8 @@ ALPHA = 0.025
 """Of each side: intervals of 95%."""
 TIE = 1e-9
 """Scores of an item that lie closer than this are equal: they are means over epochs."""
+NOT_MEASURED = ("train", "role", "margins", "rule", "gold")
+"""Of a suite's identity, what no score depends on."""
 
 
 @dataclass(frozen=True)
@@ -119,14 +121,14 @@ def what_differs(name: str, first: Evaluation, second: Evaluation) -> str:
 
 
 def answers(evaluation: Evaluation, suite: str) -> list[ScoredGroup]:
-    """The scored completions of a suite. Raises ConfigError where only the report was kept."""
+    """The scored completions of a suite. Raises ConfigError where they were not kept, as of what is blessed."""
     try:
         groups = evaluation.groups(suite)
     except (FileNotFoundError, StoreError):
         groups = []
     if not groups:
         raise ConfigError(
-            f"its completions of suite {suite} are not there, only scores",
+            f"its completions of suite {suite} are missing or damaged",
             where=evaluation.name,
             remedy="Name the evaluation that it was taken from, or evaluate again.",
         )
@@ -145,8 +147,8 @@ def _other_settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> list
 
 
 def _changed(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Only what both say: two versions need not record the same. Training prompts are none of a measurement's."""
-    return [key for key in one if key in other and key != "train" and one[key] != other[key]]
+    """Only what both say: two versions need not record the same."""
+    return [key for key in one if key in other and key not in NOT_MEASURED and one[key] != other[key]]
 
 
 def _cut_to_common(name: str, reports: Sequence[SuiteReport]) -> tuple[SuiteReport, ...]:

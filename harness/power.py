@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -44,6 +45,13 @@ class Design:
     def companions(self) -> float:
         """How many other items of its cluster an item has, on average over the items."""
         return (self.n / self.clusters if self.cluster_size is None else self.cluster_size) - 1.0
+
+    @classmethod
+    def of(cls, clusters: Sequence[str], **settings: float) -> Design:
+        """Of items that are there, by the cluster of each; `settings` are the other fields."""
+        sizes = Counter(clusters).values()
+        size = sum(size * size for size in sizes) / len(clusters)
+        return cls(len(clusters), len(sizes), cluster_size=size, **settings)  # type: ignore[arg-type]
 
     def resized(self, n: int, epochs: int) -> Design:
         """The same items, more or fewer of them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -120,8 +119,7 @@ def _plan(
     else:
         assert n is not None
         shown, clusters, own = f"{n} items", [str(i) for i in range(n)], 0.05
-    sizes = Counter(clusters).values()
-    base = Design(len(clusters), len(sizes), epochs, alpha, cluster_size=sum(s * s for s in sizes) / len(clusters))
+    base = Design.of(clusters, epochs=epochs, alpha=alpha)
     seen = _seen(stored, shown)
     values: dict[str, float] = {}
     sources = []

@@ -108,7 +108,9 @@ def test_items_in_another_order_are_not_paired_by_their_place() -> None:
 
 def test_identities_say_which_part_changed() -> None:
     def made(name: str, judges: str, fingerprint: str) -> Evaluation:
-        identity = {"suites": {"s": {"judges": judges, "items": "i", "train": name, f"only {name}": 1}}}
+        identity = {
+            "suites": {"s": {"judges": judges, "items": "i", "train": name, "margins": name, f"only {name}": 1}}
+        }
         return replace(evaluation(name, suite_report("s", [1], fingerprint=fingerprint)), identity=identity)
 
     with pytest.raises(ConfigError, match=r"in a and b: judges changed\. Evaluate both"):
@@ -153,7 +155,7 @@ def test_examples_show_both_answers_and_the_widest_apart_first(tmp_path: Path) -
     assert [(e.id, e.answers) for e in losses] == [("s-3", ("1 by a", "0 by b"))]
     assert [len(found) for found in examples(*reports, arms, 1)] == [1, 1]
     (folders[0] / "s.parquet").unlink()
-    with pytest.raises(ConfigError, match="completions of suite s are not there"):
+    with pytest.raises(ConfigError, match="completions of suite s are missing"):
         answers(one, "s")
 
 

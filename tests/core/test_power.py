@@ -151,6 +151,24 @@ def test_power_grows_with_items_margin_and_gain_and_falls_with_flips_and_cluster
     assert power(base, gain=0.08) > power(base, gain=0.04) > power(base, gain=0.0)
 
 
+def test_unequal_clusters_count_by_their_items() -> None:
+    """The margin that is said to be shown in 80% of cases is, by simulation."""
+    sizes = [6] * 40 + [2] * 60
+    clusters = [str(c) for c, size in enumerate(sizes) for _ in range(size)]
+    design = Design.of(clusters, discordant=0.3, noise=0.0, icc=0.5)
+    assert (design.n, design.clusters) == (360, 100)
+    assert design.companions == pytest.approx((40 * 36 + 60 * 4) / 360 - 1)
+    rng, margin = np.random.default_rng(5), margin_shown(design, 0.8)
+    odds = [0.15, 0.15, 0.7]
+    hits = 0
+    for _ in range(TRIALS):
+        own = rng.choice([1.0, -1.0, 0.0], size=360, p=odds)
+        shared = rng.choice([1.0, -1.0, 0.0], size=100, p=odds).repeat(sizes)
+        together = (rng.random(100) < 0.5).repeat(sizes)
+        hits += paired_interval(np.where(together, shared, own).tolist(), clusters, alpha=0.05).lower > -margin
+    assert hits / TRIALS == pytest.approx(0.8, abs=0.03 + 2 * (0.25 / TRIALS) ** 0.5)
+
+
 def test_a_least_gain_binds_where_anything_would_be_significant() -> None:
     huge = Design(200_000, 200_000)
     assert (gain_found(huge, 0.8) or 1) < 0.003
