@@ -17,8 +17,6 @@ BLESSED_OPTION = click.option(
     "--blessed", type=click.Path(path_type=Path), default=Path("blessed"), envvar="HARNESS_BLESSED", show_default=True,
     help="Folder that holds what is blessed.",
 )  # fmt: skip
-HELD = ("role", "margin", "anchor_margin", "floor", "rule")
-"""What a suite is held to. The incumbent's: a candidate cannot loosen its own test."""
 
 
 @click.command("bless")
@@ -74,6 +72,8 @@ def _stands(name: str, folder: Path) -> EvalReport | None:
 
 def _changes(before: EvalReport | None, after: EvalReport) -> list[str]:
     """A line on every suite that is not what it was; none where nothing was blessed."""
+    from harness.stored_gate import HELD
+
     if before is None:
         return []
     lines = []

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import rich_click as click
 
-from harness.cli.bless import BLESSED_OPTION, HELD
+from harness.cli.bless import BLESSED_OPTION
 from harness.cli.run import EVALS_OPTION, RUNS_OPTION
-from harness.errors import EXIT_INCONCLUSIVE, EXIT_INVALID, EXIT_OK, EXIT_REJECTED, ConfigError, HarnessError
+from harness.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REJECTED, ConfigError, HarnessError
 from harness.types import Check, EvalReport, GateDecision
 
-CODES = {
-    "promoted": EXIT_OK,
-    "rejected": EXIT_REJECTED,
-    "inconclusive": EXIT_INCONCLUSIVE,
-    "invalid": EXIT_INVALID,
-}
+CODES = {"promoted": EXIT_OK, "rejected": EXIT_REJECTED, "inconclusive": EXIT_INCONCLUSIVE}
 
 
 @click.command("gate")
@@ -56,81 +51,36 @@ def gate_command(
     """
     from harness.blessing import MAIN, find_blessed, find_blessed_or_stored
     from harness.cli.tables import checks_table
-    from harness.gate import GateConfig, gate
+    from harness.gate import GateConfig
     from harness.plugins import validate
+    from harness.stored_gate import gate_stored
 
-    given = {"alpha": alpha, "min_gain": min_gain, "looks": 1}  # what is stored is all there is to look at
+    given = {"alpha": alpha, "min_gain": min_gain}
     config = validate(GateConfig, {k: v for k, v in given.items() if v is not None}, where="harness gate")
 
     def find(name: str) -> EvalReport:
         return find_blessed_or_stored(name, folder=blessed, evals=evals, runs=runs).report
 
-    main = None
-    if incumbent is None or (anchor is None and (blessed / MAIN / "blessed.json").is_file()):
-        main = find_blessed(MAIN, blessed)[1].report
     after = find(candidate)
-    before = find(incumbent) if incumbent is not None else main
-    assert before is not None
-    start = find(anchor) if anchor is not None else main or before
-    standing = with_target(before, target)
-    held, loosened = held_to(after, standing)
-    decision = gate(standing, held, start, config, rule="hold" if rule == "hold" else "gain")
-    notes = [f"{candidate} says otherwise, which is not used: {'; '.join(loosened)}."] if loosened else []
+    before = find_blessed(MAIN, blessed)[1].report if incumbent is None else find(incumbent)
+    is_blessed = (blessed / MAIN / "blessed.json").is_file()
+    start = find(anchor) if anchor is not None else find(MAIN) if is_blessed else before
+    found = gate_stored(after, before, start, config, target=target, rule="hold" if rule == "hold" else "gain")
+    decision = found.decision
     if markdown is not None:
-        _write(markdown, as_markdown(candidate, decision, notes))
+        _write(markdown, as_markdown(candidate, decision, found.notes))
     if as_json:
-        asked = {"candidate": candidate, "incumbent": incumbent or MAIN, "anchor": anchor, "rule": rule}
-        shown = {**asked, "target": _target(held), "gate": config.model_dump(mode="json"), **asdict(decision)}
-        click.echo(json.dumps({**shown, "notes": notes}, indent=1, ensure_ascii=False))
+        shown = {"candidate": candidate, "rule": rule, "alpha": config.alpha, "min_gain": config.min_gain}
+        held = {"target": found.target, "notes": found.notes, **asdict(decision)}
+        click.echo(json.dumps({**shown, **held}, indent=1, ensure_ascii=False))
     if decision.outcome == "invalid":
-        remedy = "Evaluate with the suites, judges and settings of what it is held against, or bless anew."
+        remedy = (
+            "Evaluate again as what it is held against was, with enough items (see `harness power`), or bless anew."
+        )
         raise HarnessError(decision.sentence, where="harness gate", remedy=remedy)
     if not as_json:
-        click.echo("\n".join([decision.sentence, checks_table(decision.checks), *notes]))
+        click.echo("\n".join([decision.sentence, checks_table(decision.checks), *found.notes]))
     return CODES[decision.outcome]
-
-
-def with_target(report: EvalReport, target: str | None) -> EvalReport:
-    """With `target` as its one target: another that had the role must not get worse. Without, its own, of which there
-    must be one. Raises ConfigError."""
-    names = [suite.suite for suite in report.suites]
-    targets = [suite.suite for suite in report.suites if suite.role == "target"]
-    if target is None:
-        if len(targets) != 1:
-            found = ", ".join(targets) or "none"
-            raise ConfigError(
-                f"a gate has one target, and the suites with that role are: {found}",
-                where="harness gate",
-                remedy=f"Name one with --target: {', '.join(names)}.",
-            )
-        return report
-    if target not in names:
-        raise ConfigError(f"no suite {target!r}", where="--target", remedy=f"There are: {', '.join(names)}.")
-    others = dict.fromkeys(targets, "regression")
-    roles = {**others, target: "target"}
-    suites = (replace(suite, role=roles.get(suite.suite, suite.role)) for suite in report.suites)  # type: ignore[arg-type]
-    return replace(report, suites=tuple(suites))
-
-
-def held_to(candidate: EvalReport, incumbent: EvalReport) -> tuple[EvalReport, list[str]]:
-    """The candidate's report with the incumbent's roles, margins and floors; and which of the margins and floors were
-    others."""
-    suites, said = [], []
-    for suite in candidate.suites:
-        standing = incumbent.suite(suite.suite)
-        if standing is None:
-            suites.append(suite)
-            continue
-        for name in HELD[1:]:
-            own, theirs = getattr(suite, name), getattr(standing, name)
-            if own != theirs:
-                said.append(f"{suite.suite} {name} {own} for {theirs}")
-        suites.append(replace(suite, **{name: getattr(standing, name) for name in HELD}))
-    return replace(candidate, suites=tuple(suites)), said
-
-
-def _target(report: EvalReport) -> str | None:
-    return next((suite.suite for suite in report.suites if suite.role == "target"), None)
 
 
 def as_markdown(candidate: str, decision: GateDecision, notes: Sequence[str]) -> str:

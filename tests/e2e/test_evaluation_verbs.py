@@ -192,7 +192,7 @@ def test_margins_and_roles_are_what_was_blessed(harness: Command, evals: Path) -
     harness("bless", "old")
     ran = harness("gate", "loose", "--rule", "hold")
     assert ran.code == 1, ran.err
-    assert "loose says otherwise, which is not used: t margin 0.5 for 0.05." in ran.out
+    assert "t: the candidate's margin of 0.5 is not used, but the incumbent's of 0.05" in ran.out
 
 
 def test_the_target_can_be_named_and_the_other_must_hold(harness: Command, evals: Path) -> None:
@@ -233,6 +233,17 @@ def test_what_cannot_be_held_against_what_is_blessed_is_invalid(
     assert says in ran.err
     assert ran.json["outcome"] == "invalid"
     assert says in Path("comment.md").read_text()
+
+
+def test_too_few_items_for_a_margin_are_no_gate(harness: Command, evals: Path) -> None:
+    """30 items reach 0.0755 when none differs: sqrt(2 * 32/31) / 32 * 1.6955. They cannot show a margin of 0.05."""
+    for name, right in (("before", 10), ("after", 25)):
+        target = suite_report("t", [1] * right + [0] * (30 - right))
+        store(evals / name, target, suite_report("r", [1] * 30, role="regression"))
+    ran = harness("gate", "after", "--incumbent", "before")
+    assert (ran.code, ran.out) == (3, "")
+    assert "30 items of r in 30 clusters can show no margin under 0.076, and its margin is 0.05" in ran.err
+    assert "harness power" in ran.err
 
 
 def test_blessing_over_another_shows_what_changes(harness: Command, evals: Path) -> None:
