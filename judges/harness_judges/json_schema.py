@@ -39,10 +39,9 @@ def _for_prompt(prompt: Prompt) -> ScoreCompletion:
 
     def score(completion: Completion) -> Score:
         try:
-            value = _parse(completion.text)
+            value = parse_strict(completion.text)
         except ValueError as error:
-            cut = "cut off at the token limit: " if completion.finish_reason == "length" else ""
-            return Score(NAME, 0.0, label="parse_error", explanation=sentence(f"{cut}{error}"))
+            return unreadable(NAME, completion, error)
         try:
             problem = _first_problem(validator, value)
         except Unresolvable as error:
@@ -52,6 +51,12 @@ def _for_prompt(prompt: Prompt) -> ScoreCompletion:
         return Score(NAME, 0.0, label="schema_error", explanation=sentence(problem))
 
     return score
+
+
+def unreadable(judge: str, completion: Completion, error: ValueError) -> Score:
+    """0 for an answer that `parse_strict` cannot read."""
+    cut = "cut off at the token limit: " if completion.finish_reason == "length" else ""
+    return Score(judge, 0.0, label="parse_error", explanation=sentence(f"{cut}{error}"))
 
 
 @lru_cache(maxsize=1024)
@@ -72,7 +77,8 @@ def _first_problem(validator: Validator, value: Any) -> str | None:
     return f"{error.json_path} is {show(error.instance)}, against {error.validator}: {show(error.validator_value)}"
 
 
-def _parse(text: str) -> Any:
+def parse_strict(text: str) -> Any:
+    """The one JSON value that is all of the text. Raises ValueError for anything else, repeated keys and NaN."""
     try:
         return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
     except RecursionError:

@@ -59,6 +59,18 @@ class RegexConfig(Config):
     match: Literal["search", "fullmatch"] = "search"
 
 
+class JsonFieldsConfig(Config):
+    """`exact` for evaluation: 1 or 0. `partial` for training: the share of the fields that are right."""
+
+    credit: Literal["exact", "partial"] = "exact"
+
+
+class InstructionsConfig(Config):
+    """`all` for evaluation: 1 if every constraint is met, else 0. `share` for training: the share that are met."""
+
+    credit: Literal["all", "share"] = "all"
+
+
 class RewardModelConfig(Config):
     """A model with a scalar head; a verdict is the sigmoid of what it gives."""
 

@@ -14,6 +14,6 @@ _HERE = Path(__file__).parent
 
 @hookimpl
 def harness_register_suites() -> Iterable[SuiteSpec]:
-    tasks = ("tool_calls", "tool_calls_live", "grounded_qa", "general", "chat")
-    guards = ("refusal", "over_refusal", "jailbreak")
-    return [folder_spec(_HERE / name) for name in tasks + guards]
+    tasks = ("tool_calls", "tool_calls_live", "structured_output", "grounded_qa", "instruction_following", "chat")
+    kept = ("general", "refusal", "over_refusal", "jailbreak", "incidents")
+    return [folder_spec(_HERE / name) for name in tasks + kept]

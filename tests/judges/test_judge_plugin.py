@@ -11,7 +11,8 @@ from harness.protocols import RunContext
 
 EXACT = {"name": "exact"}
 CONFIGS: dict[str, dict[str, Any]] = {
-    **{name: {} for name in ("tool_call", "json_schema", "exact", "regex", "repetition", "refusal", "grounded")},
+    **{name: {} for name in ("tool_call", "json_schema", "json_fields", "exact", "regex", "repetition")},
+    **{name: {} for name in ("refusal", "grounded", "instructions", "incident")},
     "length": {"max": 3},
     "language": {"languages": ["en"]},
     "readability": {"max": 8},
