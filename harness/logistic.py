@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,19 +32,16 @@ class Fit:
         return estimate, estimate - reach, estimate + reach
 
 
-def fit_logistic(
-    x_N_K: Sequence[Sequence[float]], y_N: Sequence[float], clusters: Sequence[str], *, start_K: Sequence[float] = ()
-) -> Fit:
+def fit_logistic(x_N_K: Sequence[Sequence[float]], y_N: Sequence[float], clusters: Sequence[str]) -> Fit:
     """Maximises sum of y log p + (1 - y) log(1 - p), logit p = x b, for outcomes y in [0, 1], by Newton's method.
 
     The covariance is the cluster-robust sandwich H^-1 (sum over clusters of s s^T) H^-1 C / (C - 1), with s a cluster's
-    sum of (y - p) x (Liang and Zeger 1986). `start_K`: where to begin. Raises ValueError where there is no finite
-    maximum to be found.
+    sum of (y - p) x (Liang and Zeger 1986). Raises ValueError where there is no finite maximum to be found.
     """
     import numpy as np
 
     x, y = np.asarray(x_N_K, dtype=float), np.asarray(y_N, dtype=float)
-    beta = np.asarray(start_K, dtype=float) if len(start_K) else np.zeros(x.shape[1])
+    beta = np.zeros(x.shape[1])
     for _ in range(100):
         p = 1.0 / (1.0 + np.exp(-(x @ beta)))
         hessian = (x * (p * (1 - p))[:, None]).T @ x
@@ -65,6 +63,5 @@ def fit_logistic(
 
 
 def probability(log_odds: float) -> float:
-    import math
-
+    """The inverse of the log-odds."""
     return 1.0 / (1.0 + math.exp(-log_odds)) if log_odds >= 0 else 1.0 - probability(-log_odds)

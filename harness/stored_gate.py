@@ -85,7 +85,7 @@ def held_to(candidate: EvalReport, incumbent: EvalReport) -> tuple[EvalReport, l
 def too_few(suite: SuiteReport, rule: TargetRule, alpha: float) -> str:
     """Why no candidate could be shown to keep the suite's margins, "" if one could."""
     gains = suite.role == "target" and rule == "gain"
-    if gains or suite.role == "monitor" or suite.rule == "no_new_failures":
+    if gains or suite.role == "monitor" or suite.rule != "mean":
         return ""
     margin = suite.margin if suite.role == "guard" else min(suite.margin, suite.anchor_margin)
     clusters = len({item.cluster for item in suite.items})

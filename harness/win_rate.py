@@ -12,6 +12,9 @@ from harness.logistic import fit_logistic, probability
 from harness.statistics import Interval, share_interval
 from harness.types import Group, ScoredGroup
 
+Bounds = tuple[float, float, float]
+"""An estimate with its lower and its upper bound."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -38,9 +41,9 @@ class WinRate:
     """Pairs of which another answer wins when they are shown the other way round; they count half."""
     longer: float
     """How often the second answer is the longer one, equal lengths counting half."""
-    at_equal_length: tuple[float, float, float]
-    """The rate with its bounds."""
-    length_effect: tuple[float, float, float]
+    at_equal_length: Bounds | None
+    """The rate with its bounds; None where one policy's answers are the longer ones in all pairs."""
+    length_effect: Bounds | None
     """What length alone is worth in log-odds, from equal lengths to a second answer that is far longer."""
     figures: dict[str, float] = field(default_factory=dict)
     """What the judge says of itself."""
@@ -79,7 +82,7 @@ def win_rate(judge: str, verdicts: Sequence[Verdict | None], *, alpha: float) ->
             where=f"judge {judge}",
             remedy="Give it settings that fit them: llm_pairwise compares two answers with against=siblings.",
         )
-    controlled, effect = length_controlled(known, alpha=alpha)
+    controlled, effect = length_controlled(known, alpha=alpha) or (None, None)
     return WinRate(
         judge=judge,
         pairs=len(verdicts),
@@ -94,9 +97,7 @@ def win_rate(judge: str, verdicts: Sequence[Verdict | None], *, alpha: float) ->
     )
 
 
-def length_controlled(
-    verdicts: Sequence[Verdict], *, alpha: float
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def length_controlled(verdicts: Sequence[Verdict], *, alpha: float) -> tuple[Bounds, Bounds] | None:
     """The win rate at equal length with its bounds, and the coefficient of length with its.
 
     Length-controlled AlpacaEval (Dubois et al. 2024, arXiv:2404.04475) for two policies: the outcomes y are fitted by
@@ -105,9 +106,12 @@ def length_controlled(
 
     and the rate at no difference is sigmoid(theta). Where it asks for how hard each item is, from many policies, there
     are but two here, and the term is left out. A win and a loss at each end of the scale (tanh = -1, 1), each a cluster
-    of its own, keep both coefficients finite where length and outcome go together in all pairs.
+    of its own, keep both coefficients finite where length and outcome go together in all pairs. None where one policy's
+    answers are longer in all pairs: what it would be worth at equal length is then nowhere to be seen.
     """
     differences = [v.lengths[1] - v.lengths[0] for v in verdicts]
+    if not min(differences) <= 0 <= max(differences):
+        return None
     mean = sum(differences) / len(differences)
     spread = math.sqrt(sum((d - mean) ** 2 for d in differences) / len(differences))
     terms = [math.tanh(d / spread) if spread else 0.0 for d in differences]

@@ -18,7 +18,7 @@ from harness.errors import EXIT_OK, ConfigError
 from harness.evaluations import Evaluation, find_evaluation
 from harness.head_to_head import Difference, Example, SuiteComparison
 from harness.types import SuiteReport
-from harness.win_rate import WinRate
+from harness.win_rate import Bounds, WinRate
 
 SHOWN = 300
 """Characters of an answer."""
@@ -169,23 +169,26 @@ def ask_judge(
 
 
 def _win_sentence(rate: WinRate, suite: str, first: str, second: str) -> str:
+    said = f"{suite}: {rate.judge} prefers {second} to {first} in {rate.rate.estimate:.1%} of {rate.rate.n} pairs"
+    if rate.at_equal_length is None:
+        longer = second if rate.longer > 0.5 else first
+        return f"{said}; {longer}'s answers are always the longer ones, so what length does cannot be told."
     at, low, high = rate.at_equal_length
-    return (
-        f"{suite}: {rate.judge} prefers {second} to {first} in {rate.rate.estimate:.1%} of {rate.rate.n} pairs, and "
-        f"would in {at:.1%} [{low:.1%}, {high:.1%}] if the answers were equally long."
-    )
+    return f"{said}, and would in {at:.1%} [{low:.1%}, {high:.1%}] if the answers were equally long."
 
 
 def win_table(rate: WinRate, alpha: float) -> str:
-    def bounds(lower: float, upper: float, form: str = ".1%") -> str:
-        return f"[{lower:{form}}, {upper:{form}}]"
+    def row(name: str, bounds: Bounds | None, meaning: str, form: str = ".1%") -> list[str]:
+        if bounds is None:
+            return [name, "not known", "", meaning]
+        estimate, lower, upper = bounds
+        return [name, f"{estimate:{form}}", f"[{lower:{form}}, {upper:{form}}]", meaning]
 
-    at, low, high = rate.at_equal_length
-    effect, least, most = rate.length_effect
+    r = rate.rate
     rows = [
-        ["win rate", f"{rate.rate.estimate:.1%}", bounds(rate.rate.lower, rate.rate.upper), "ties count half"],
-        ["at equal length", f"{at:.1%}", bounds(low, high), "length-controlled"],
-        ["length effect", f"{effect:+.2f}", bounds(least, most, "+.2f"), "log-odds of a far longer answer"],
+        row("win rate", (r.estimate, r.lower, r.upper), "ties count half"),
+        row("at equal length", rate.at_equal_length, "length-controlled"),
+        row("length effect", rate.length_effect, "log-odds of a far longer answer", "+.2f"),
         ["longer", f"{rate.longer:.1%}", "", "how often the second answer is the longer one"],
         ["ties", f"{rate.ties:.1%}", "", ""],
         ["order flips", f"{rate.order_flips:.1%}", "", "shown the other way round, the other wins; they count half"],

@@ -160,3 +160,11 @@ def test_who_is_shown_to_be_stronger() -> None:
     assert chance == pytest.approx(0.7)
     assert 0.6 < lower < 0.7 < upper < 0.8
     assert found.chances["b"]["a"] == pytest.approx((1 - chance, 1 - upper, 1 - lower))
+
+
+def test_outcomes_that_have_no_finite_fit_are_refused() -> None:
+    """All wins; and two columns that are one."""
+    with pytest.raises(ValueError, match=r"finite|determine"):
+        fit_logistic([[1.0]] * 20, [1.0] * 20, [str(i) for i in range(20)])
+    with pytest.raises(ValueError, match="determine"):
+        fit_logistic([[1.0, 1.0]] * 4, [1.0, 0.0, 1.0, 0.0], list("abcd"))

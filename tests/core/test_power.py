@@ -21,7 +21,7 @@ from harness.power import (
 )
 from harness.statistics import paired_interval
 
-TRIALS = 1500
+TRIALS = 1000
 
 
 @pytest.mark.parametrize(("n", "size"), [(1, 1), (2, 1), (30, 1), (30, 5), (400, 8)])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy.stats import t
 
 from harness.errors import ConfigError
 from harness.judging import Bench
@@ -98,9 +99,9 @@ def test_it_is_the_glm_with_the_prior_in_its_data() -> None:
     oracle = sm.GLM(y, sm.add_constant(terms), family=sm.families.Binomial()).fit(
         cov_type="cluster", cov_kwds={"groups": groups, "use_correction": False}, tol=1e-12
     )
-    (rate, low, high), (phi, least, most) = length_controlled(verdicts, alpha=0.025)
-    from scipy.stats import t
-
+    fitted = length_controlled(verdicts, alpha=0.025)
+    assert fitted is not None
+    (rate, low, high), (phi, least, most) = fitted
     reach = t.ppf(0.975, count - 1) * oracle.bse * math.sqrt(count / (count - 1))
     theta = oracle.params[0]
     assert [rate, low, high] == pytest.approx(
@@ -114,6 +115,8 @@ def test_a_judge_of_length_alone_has_no_winner_at_equal_length() -> None:
     verdicts = drawn(1, theta=0.0, phi=2.0)
     found = win_rate("j", verdicts, alpha=0.025)
     assert found.rate.lower > 0.55
+    assert found.at_equal_length is not None
+    assert found.length_effect is not None
     assert found.at_equal_length[1] < 0.5 < found.at_equal_length[2]
     assert found.length_effect[1] > 1.5
     assert found.longer > 0.6
@@ -121,6 +124,8 @@ def test_a_judge_of_length_alone_has_no_winner_at_equal_length() -> None:
 
 def test_a_judge_that_cares_nothing_for_length_has_the_plain_rate() -> None:
     found = win_rate("j", drawn(2, theta=0.7, phi=0.0), alpha=0.025)
+    assert found.at_equal_length is not None
+    assert found.length_effect is not None
     assert found.at_equal_length[0] == pytest.approx(found.rate.estimate, abs=0.02)
     assert found.at_equal_length[1] < 1 / (1 + math.exp(-0.7)) < found.at_equal_length[2]
     assert found.length_effect[1] < 0 < found.length_effect[2]
@@ -132,6 +137,15 @@ def test_wins_without_exception_are_finite(lengths: tuple[int, int]) -> None:
     verdicts = [Verdict(1.0, False, lengths, f"w{i}") for i in range(30)]
     verdicts += [Verdict(0.0, False, lengths[::-1], f"l{i}") for i in range(20)]
     found = win_rate("j", verdicts, alpha=0.025)
+    assert found.at_equal_length is not None
     assert 0.0 < found.at_equal_length[1] < found.at_equal_length[0] < found.at_equal_length[2] < 1.0
     if lengths[0] == lengths[1]:
         assert found.at_equal_length[0] == pytest.approx(32 / 54)
+
+
+def test_what_a_policy_is_worth_at_equal_length_is_not_made_up_where_no_pair_shows_it() -> None:
+    always = [Verdict(1.0, False, (10, 24), str(i)) for i in range(50)]
+    found = win_rate("j", always, alpha=0.025)
+    assert (found.at_equal_length, found.length_effect) == (None, None)
+    assert (found.rate.estimate, found.longer) == (1.0, 1.0)
+    assert win_rate("j", [*always, Verdict(0.5, False, (9, 9), "equal")], alpha=0.025).at_equal_length is not None

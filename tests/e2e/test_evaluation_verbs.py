@@ -118,8 +118,9 @@ def test_a_judge_compares_in_both_orders_and_at_equal_length(harness: Command, e
     assert ran.code == 0, ran.err
     rate = ran.json["suites"][0]["win_rate"]
     assert (rate["rate"]["estimate"], rate["longer"], rate["order_flips"], rate["unscored"]) == (1.0, 1.0, 0.0, 0)
-    # Every pair differs by the same length: what is length and what is not cannot be told apart but by the prior.
-    assert rate["at_equal_length"][1] < rate["rate"]["lower"]
+    assert (rate["at_equal_length"], rate["length_effect"]) == (None, None)
+    always = harness("compare", "old", "longer", *arguments)
+    assert "r: function prefers longer to old in 100.0% of 300 pairs; longer's answers are always" in always.out
     same = harness("compare", "old", "same", *arguments)
     assert same.code == 0, same.err
     assert "if the answers were equally long" in same.out
