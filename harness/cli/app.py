@@ -61,9 +61,10 @@ pass_app = click.make_pass_decorator(App)
 
 click.rich_click.COMMAND_GROUPS = {
     "harness": [
-        {"name": "Do", "commands": ["loop", "init", "train", "compare", "eval", "score", "export", "export-log"]},
+        {"name": "Do", "commands": ["loop", "init", "train", "export"]},
+        {"name": "Evaluate", "commands": ["eval", "score", "compare", "gate", "bless", "power", "suites"]},
         {"name": "Judge", "commands": ["judge", "audit"]},
-        {"name": "Look", "commands": ["runs", "show", "report", "suites", "plugins", "doctor"]},
+        {"name": "Look", "commands": ["runs", "show", "report", "export-log", "plugins", "doctor"]},
         {"name": "Shell", "commands": ["completion"]},
     ]
 }
@@ -80,6 +81,9 @@ class LazyGroup(click.RichGroup):
         "eval": "eval",
         "score": "score",
         "report": "report",
+        "gate": "gate",
+        "bless": "bless",
+        "power": "power",
         "export": "export",
         "export-log": "export_log",
         "judge": "judge",

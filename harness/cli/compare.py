@@ -1,4 +1,4 @@
-"""`harness compare`: which of several candidates the gate would promote."""
+"""`harness compare`: which of several candidates the gate would promote, or how stored evaluations differ."""
 
 from __future__ import annotations
 
@@ -12,34 +12,79 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from harness.cli.app import App, pass_app
-from harness.cli.run import RUNS_OPTION, run_folder
-from harness.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REJECTED
+from harness.cli.run import EVALS_OPTION, RUNS_OPTION, run_folder
+from harness.errors import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REJECTED, ConfigError
 
 if TYPE_CHECKING:
     from harness.comparison import Comparison
 
 
 @click.command("compare")
-@click.argument("run")
-@click.argument("adapters", nargs=-1, required=True, metavar="ADAPTER...", type=click.Path(path_type=Path))
-@click.option("--round", "index", type=int, help="Compare with what this round started from. Default: the last judged.")
-@click.option("--alpha", type=float, help="Level of each condition. Default: the run's; set a stricter one for many.")
+@click.argument("first", metavar="RUN|EVALUATION")
+@click.argument("others", nargs=-1, required=True, metavar="ADAPTER...|EVALUATION...")
+@click.option("--round", "index", type=int, help="RUN: what this round started from. Default: the last judged.")
+@click.option("--alpha", type=float, help="One-sided level. RUN: of each condition, default the run's; else 0.025.")
+@click.option("--suite", "suites", multiple=True, help="EVALUATION: only this suite; may be repeated.")
+@click.option("--examples", type=click.IntRange(1), metavar="K", help="Two: K items that each does better on.")
+@click.option("--judge", metavar="NAME", help="Two: this judge's win rate, in both orders and at equal length.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="A setting of that judge: against=siblings.")
+@click.option("--common", is_flag=True, help="EVALUATION: the items that all have, though not measured alike.")
+@EVALS_OPTION
 @RUNS_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @pass_app
 def compare_command(
-    app: App, run: str, adapters: Sequence[Path], index: int | None, alpha: float | None, runs: Path, as_json: bool
+    app: App,
+    first: str,
+    others: Sequence[str],
+    index: int | None,
+    alpha: float | None,
+    suites: Sequence[str],
+    examples: int | None,
+    judge: str | None,
+    sets: Sequence[str],
+    common: bool,
+    evals: Path,
+    runs: Path,
+    as_json: bool,
 ) -> int:
-    """Evaluate adapters on a run's suites and hold each against the run's incumbent and starting point.
+    """Hold adapters against what stood in a run, or stored evaluations against one another.
 
-    Nothing is promoted. Exit code 0 if the gate would promote one, else 1 if it rejects all, else 2.
+    RUN ADAPTER...: evaluates the adapters on the run's suites, under its gate. Nothing is promoted. Exit code 0 if
+    the gate would promote one, else 1 if it rejects all, else 2.
+
+    EVALUATION EVALUATION...: the second minus the first, item by item; of three or more, who is stronger. A folder, a
+    name under --evals, RUN, or RUN:ROUND. Exit code 0.
     """
+    if is_adapter(Path(others[0])):
+        only = {"--suite": suites, "--examples": examples, "--judge": judge, "--set": sets, "--common": common}
+        _refuse({name for name, value in only.items() if value}, "a run's adapters")
+        return _compare_adapters(app, run_folder(first, runs), list(map(Path, others)), index, alpha, as_json)
+    from harness.cli.compare_evaluations import Question, compare_evaluations
+
+    _refuse({"--round"} if index is not None else set(), "evaluations")
+    question = Question(tuple(suites), alpha, examples, judge, tuple(sets), common)
+    return compare_evaluations(app, [first, *others], question, evals=evals, runs=runs, as_json=as_json)
+
+
+def is_adapter(folder: Path) -> bool:
+    """A folder that holds neither an evaluation nor a run."""
+    others = ("report.json", "evaluation.json", "run.json")
+    return folder.is_dir() and not any((folder / name).is_file() for name in others)
+
+
+def _refuse(options: set[str], compared: str) -> None:
+    if options:
+        raise ConfigError(f"{min(options)} says nothing of {compared}", where="compare", remedy="Leave it out.")
+
+
+def _compare_adapters(
+    app: App, run: Path, adapters: Sequence[Path], index: int | None, alpha: float | None, as_json: bool
+) -> int:
     from harness.cli.tables import comparison_table
     from harness.comparison import compare
 
-    comparison = compare(
-        run_folder(run, runs), adapters, round=index, alpha=alpha, registry=app.registry, progress=app.view
-    )
+    comparison = compare(run, adapters, round=index, alpha=alpha, registry=app.registry, progress=app.view)
     if as_json:
         click.echo(json.dumps(_as_json(comparison), indent=1, ensure_ascii=False))
     else:
