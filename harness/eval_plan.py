@@ -92,6 +92,24 @@ def plan_evaluation(
     return replace(plan, identity=_identity(plan, registry))
 
 
+def by_adapter(plan: EvalPlan, adapters: Sequence[str], registry: Registry) -> dict[str, EvalPlan]:
+    """The same of several policies, by how each is named: `base`, or as much of its adapter's path as tells it apart.
+
+    Raises HarnessError for an adapter that is named twice, or is none of the model's.
+    """
+    base = plan.model.fingerprint if plan.model.folder else None
+    found = [None if name == BASE_POLICY else open_checkpoint(Path(name), base=base) for name in adapters]
+    versions = [checkpoint.version if checkpoint else BASE_POLICY for checkpoint in found]
+    for name, version in zip(adapters, versions, strict=True):
+        if versions.count(version) > 1:
+            raise ConfigError(f"{name} is named twice", where="--adapter", remedy="Name each policy once.")
+    plans = {}
+    for name, checkpoint in zip(adapters, found, strict=True):
+        one = replace(plan, checkpoint=checkpoint)
+        plans[name] = replace(one, identity=_identity(one, registry))
+    return plans
+
+
 def arms(plan: EvalPlan, registry: Registry) -> tuple[EvalPlan, EvalPlan]:
     """The same with decoding free and held to the items' schemas or tools; the second has only suites that have some.
 

@@ -154,7 +154,10 @@ class _Work:
         return Evaluated(store.evaluation(self.folder.name), already_finished=False, taken_over=self.taken_over)
 
     def _created(self) -> EvalStore:
-        return EvalStore.create(self.folder, self.plan.identity, named=self.plan.named, versions=versions())
+        plan = self.plan
+        return EvalStore.create(
+            self.folder, plan.identity, named=plan.named, versions=versions(), model=plan.model.name
+        )
 
     def _suite(self, store: EvalStore, suite: Suite) -> SuiteReport:
         name = scored_file(suite.name)

@@ -46,6 +46,8 @@ class Evaluation:
     identity: Mapping[str, Any] = field(default_factory=dict)
     named: Mapping[str, str] = field(default_factory=dict)
     """Of each suite the name or folder that it was asked for by, where that is known."""
+    model: str = ""
+    """What the model was asked for by; its identity is its fingerprint."""
 
     def groups(self, suite: str) -> list[ScoredGroup]:
         """The scored completions of a suite, in the order of its items. Raises StoreError where they are damaged, and
@@ -93,7 +95,7 @@ def _of_round(name: str, store: RunStore, index: int | None) -> Evaluation:
     folders = tuple(store.round_folder(index) / STEPS[step] for step in LOOKS[: round_looks(store, index)])
     asked = [config["suite"], *config["beside"]]
     named = {suite.suite: given for suite, given in zip(report.suites, asked, strict=True)}
-    return Evaluation(name, folders, report, store.identity, named)
+    return Evaluation(name, folders, report, store.identity, named, config["model"])
 
 
 def _read(path: Path, read: Callable[[Path], T]) -> T:
@@ -118,13 +120,19 @@ class EvalStore:
 
     @classmethod
     def create(
-        cls, folder: Path, identity: Mapping[str, Any], *, named: Mapping[str, str], versions: Mapping[str, str]
+        cls,
+        folder: Path,
+        identity: Mapping[str, Any],
+        *,
+        named: Mapping[str, str],
+        versions: Mapping[str, str],
+        model: str = "",
     ) -> EvalStore:
         """A new folder. Raises StoreError where something else lies there, or nothing can be written."""
         if folder.is_dir() and any(path.name != f"{HEADER}.tmp" for path in folder.iterdir()):
             what = f"this folder holds something else ({HEADER} is missing)"
             raise StoreError(what, where=str(folder), remedy="Name another.")
-        header = {"format": FORMAT, "identity": identity, "suites": named, "versions": versions}
+        header = {"format": FORMAT, "identity": identity, "model": model, "suites": named, "versions": versions}
         with _writing(folder):
             make_folder(folder)
             write_text(folder / HEADER, json.dumps(header, indent=1, ensure_ascii=False) + "\n")
@@ -148,7 +156,7 @@ class EvalStore:
     def header(self) -> dict[str, Any]:
         def read(path: Path) -> dict[str, Any]:
             header = json.loads(path.read_text(encoding="utf-8"))
-            return {key: header[key] for key in ("format", "identity", "suites")}
+            return {key: header[key] for key in ("format", "identity", "model", "suites")}
 
         return _read(self.folder / HEADER, read)
 
@@ -224,7 +232,8 @@ class EvalStore:
             remedy = "Go on with it: the same `harness eval` with --resume."
             raise StoreError("this evaluation is unfinished", where=str(self.folder), remedy=remedy)
         report = _read(self.path(REPORT), read_report)
-        return Evaluation(name, (self.folder,), report, self.identity, self.header["suites"])
+        header = self.header
+        return Evaluation(name, (self.folder,), report, self.identity, header["suites"], header["model"])
 
     def _read_journal(self) -> None:
         self._lines = {}

@@ -40,17 +40,12 @@ def export_logs(evaluation: Evaluation, out: Path, *, model: str = "", format: F
             f"inspect_ai is not installed ({error})", where="export-log", remedy="pip install 'harness-align[inspect]'"
         ) from None
     require_new(out)
-    logs = [_log(evaluation, suite, model or _model_name(evaluation)) for suite in evaluation.report.suites]
+    logs = [_log(evaluation, suite, model or evaluation.model or "unknown") for suite in evaluation.report.suites]
     names = [f"{_file_time(log.eval.created)}_{slug(log.eval.task)}_{log.eval.task_id}.{format}" for log in logs]
     with written_aside(out) as draft:
         for log, name in zip(logs, names, strict=True):
             write_eval_log(log, str(draft / name), format=format)
     return [out / name for name in names]
-
-
-def _model_name(evaluation: Evaluation) -> str:
-    config = evaluation.identity.get("config", {})
-    return str(config.get("model") or str(evaluation.identity.get("model", "unknown"))[:12])
 
 
 def _file_time(created: str) -> str:

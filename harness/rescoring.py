@@ -66,7 +66,7 @@ def rescore(
     store = EvalStore.open(folder) if EvalStore.exists(folder) else None
     if store is None:
         asked = {name: given for name, (given, _) in named.items()}
-        store = EvalStore.create(folder, identity, named=asked, versions=versions())
+        store = EvalStore.create(folder, identity, named=asked, versions=versions(), model=evaluation.model)
     store.require_identity(identity)
     if store.finished:
         return Rescored(evaluation, store.evaluation(folder.name), already_finished=True)

@@ -13,6 +13,7 @@ import rich_click as click
 from harness.cli.app import App, pass_app
 from harness.cli.run import EVALS_OPTION
 from harness.errors import EXIT_OK, ConfigError
+from harness.types import BASE_POLICY
 
 if TYPE_CHECKING:
     from harness.eval_plan import EvalPlan
@@ -25,7 +26,13 @@ ARMS = ("unconstrained", "constrained")
 @click.command("eval")
 @click.option("--suite", "suites", multiple=True, required=True, help="A suite's name or folder; may be repeated.")
 @click.option("--model", default="smollm2-135m", show_default=True, help="An asset, a local folder, or a model-hub id.")
-@click.option("--adapter", type=click.Path(path_type=Path), help="An adapter folder of a run.")
+@click.option(
+    "--adapter",
+    "adapters",
+    multiple=True,
+    metavar="FOLDER",
+    help="An adapter; several, or `base` for none, are evaluated in turn and compared with the first.",
+)
 @click.option("--generator", default="auto", show_default=True, help="What samples; auto: vllm if installed.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="A setting of the generator.")
 @click.option("--judge", "judge_sets", multiple=True, metavar="NAME.KEY=VALUE", help="A setting of a suite's judge.")
@@ -46,7 +53,7 @@ def eval_command(
     app: App,
     suites: Sequence[str],
     model: str,
-    adapter: Path | None,
+    adapters: Sequence[str],
     generator: str,
     sets: Sequence[str],
     judge_sets: Sequence[str],
@@ -63,23 +70,25 @@ def eval_command(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Evaluate a model, with or without an adapter, on one or more suites.
+    """Evaluate a model, bare or with adapters, on one or more suites.
 
     The evaluation is kept: the same command again finds it, and one that was cut short goes on with --resume. A suite
     that another evaluation has of the same policy, by the same judges and with the same seed, is not sampled again.
     """
     from harness.config import EvalConfig, GeneratorRef, apply_sets
-    from harness.eval_plan import arms, plan_evaluation
+    from harness.eval_plan import arms, by_adapter, plan_evaluation
     from harness.evaluating import run_evaluations
+    from harness.measuring import slug
     from harness.plugins import validate
 
     if both and constrained:
         raise ConfigError("--arms has constrained decoding in it", where="eval", remedy="Leave out --constrained.")
+    if both and len(adapters) > 1:
+        raise ConfigError("--arms compares two ways to decode", where="eval", remedy="Name one --adapter.")
     settings = {"limit": limit, "epochs": epochs, "temperature": temperature, "constrained": constrained}
     plan = plan_evaluation(
         suites,
         model=model,
-        adapter=adapter,
         generator=GeneratorRef(name=generator, config=apply_sets({}, sets)),
         config=validate(EvalConfig, settings, where="harness eval"),
         judges=apply_sets({}, judge_sets),
@@ -88,8 +97,10 @@ def eval_command(
         registry=app.registry,
         progress=app.view,
     )
-    named = dict(zip(ARMS, arms(plan, app.registry), strict=True)) if both else {"": plan}
-    plans = {(out / arm if out else evals / arm_plan.name): arm_plan for arm, arm_plan in named.items()}
+    policies = by_adapter(plan, adapters or [BASE_POLICY], app.registry)
+    [plan, *others] = policies.values()
+    named = dict(zip(ARMS, arms(plan, app.registry), strict=True)) if both else policies if others else {"": plan}
+    plans = {(out / slug(arm) if out and arm else out or evals / one.name): one for arm, one in named.items()}
     if dry_run:
         click.echo(_planned(plans, as_json))
         return EXIT_OK
@@ -131,7 +142,7 @@ def _planned(plans: dict[Path, EvalPlan], as_json: bool) -> str:
     first = next(iter(plans.values()))
     lines = [
         f"model      {first.model.name}  ({first.model.fingerprint[:12]})",
-        f"adapter    {first.policy_version[:12]}",
+        f"adapters   {', '.join(plan.policy_version[:12] for plan in plans.values())}",
         f"generator  {first.generator.name}  {json.dumps(first.generator.config)}",
         f"seed       {first.seed}",
     ]
@@ -150,16 +161,24 @@ def _as_json(found: dict[str, Evaluated]) -> str:
         }
         for arm, done in found.items()
     }
-    if len(found) > 1:
-        shown["difference"] = {name: asdict(change) if change else None for name, change in _changes(found).items()}
+    [first, *others] = found
+    differences = {
+        other: {name: asdict(change) if change else None for name, change in _changes(found, first, other).items()}
+        for other in others
+    }
+    if others:
+        shown["difference"] = differences if len(others) > 1 else differences[others[0]]
     return json.dumps(shown.get("", shown), indent=1, ensure_ascii=False)
 
 
 def _as_text(found: dict[str, Evaluated]) -> str:
     from harness.cli.tables import change_rows, passing_table, report_table, table
 
-    columns = ["suite", "items", *ARMS, "difference", "95% interval", "won", "lost"]
-    parts = [table(columns, change_rows(_changes(found)))] if len(found) > 1 else []
+    [first, *others] = found
+    parts = []
+    for other in others:
+        columns = ["suite", "items", first, other, "difference", "95% interval", "won", "lost"]
+        parts.append(table(columns, change_rows(_changes(found, first, other))))
     for arm, done in found.items():
         report = done.evaluation.report
         parts += [f"{arm}:" if arm else "", report_table(report), passing_table(report)]
@@ -167,9 +186,9 @@ def _as_text(found: dict[str, Evaluated]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _changes(found: dict[str, Evaluated]) -> dict[str, Change | None]:
-    """Of each suite that both arms have, what constrained decoding changes."""
+def _changes(found: dict[str, Evaluated], first: str, other: str) -> dict[str, Change | None]:
+    """Of each suite that both have, what is different in the other."""
     from harness.summary import changed
 
-    free, held = (found[arm].evaluation.report.suites for arm in ARMS)
+    free, held = (found[arm].evaluation.report.suites for arm in (first, other))
     return {new.suite: changed(old, new) for old in free for new in held if old.suite == new.suite}

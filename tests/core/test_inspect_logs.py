@@ -72,7 +72,7 @@ def evaluation(tmp_path: Path) -> Evaluation:
         reports.append(SuiteReport(name, "target", f"{name}-fingerprint", items, judging={"judge/exact/failed": 0.125}))
     report = EvalReport("v1", tuple(reports))
     write_json(folder / "report.json", report)
-    return Evaluation("mine", folder, report, {"config": {"model": "org/model"}})
+    return Evaluation("mine", (folder,), report, model="org/model")
 
 
 @pytest.mark.parametrize("form", ["eval", "json"])

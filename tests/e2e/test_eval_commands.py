@@ -14,6 +14,7 @@ from tiny import write_suite
 from harness import evaluating
 from harness.cli.app import main
 from harness.evaluations import find_evaluation
+from harness.train import train_adapter
 
 Run = Callable[..., tuple[int, str, str]]
 SUITE = """[suite]
@@ -240,3 +241,24 @@ def test_reports_of_an_evaluation_and_of_a_round(here: Path, harness: Run, tiny_
     assert json.loads(harness("report", "r:0", "--format", "json")[1])["means"]["three-letters"] == pytest.approx(1 / 3)
     changes = json.loads(harness("score", "r:0", "--judge", 'exact.match="contains"', "--json")[1])["changes"]
     assert changes["three-letters"]["before"] == changes["three-letters"]["after"] == pytest.approx(1 / 3)
+
+
+def test_policies_are_evaluated_in_turn_and_held_against_the_first(here: Path, harness: Run, tiny_model: Path) -> None:
+    rows = [{"prompt": f"item {i}: say b", "completion": "b"} for i in range(24)]
+    (here / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    config = {"epochs": 20, "learning_rate": 0.005, "dtype": "float32"}
+    train_adapter("sft", here / "rows.jsonl", out=here / "b", config=config, model=str(tiny_model))
+    options = ["--adapter", "base", "--adapter", "b", "--generator", "transformers", "--set", 'dtype = "float32"']
+    code, out, _ = harness("eval", *options, "--json")
+    shown = json.loads(out)
+    assert (code, [*shown]) == (0, ["base", "b", "difference"])
+    base, adapted = (shown[name]["means"]["letters"] for name in ("base", "b"))
+    change = shown["difference"]["letters"]
+    assert change["won"] - change["lost"] == pytest.approx(24 * (adapted - base))
+    assert adapted > base
+    code, text, _ = harness("eval", *options)
+    assert "base" in text.splitlines()[0]
+    assert len(list((here / "evals").iterdir())) == 2
+    assert harness("eval", *options, "--arms")[0] == 3
+    code, _, error = harness("eval", "--adapter", "b", "--adapter", "./b")
+    assert (code, "b is named twice" in error) == (3, True)
