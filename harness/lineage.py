@@ -98,6 +98,8 @@ class Lineage:
     components: Mapping[str, str] = field(default_factory=dict)
     """The same for everything else that took part."""
     alpha: float | None = None
+    confirmation: str = ""
+    """What items that no round had seen said of it, where the loop asked them."""
     config_digest: str | None = None
     run: str | None = None
     run_digest: str | None = None
@@ -124,6 +126,7 @@ def run_lineage(store: RunStore, index: int, model: ModelRef, registry: Registry
         judges={k.removeprefix("judge "): v for k, v in components.items() if k.startswith("judge ")},
         components={k: v for k, v in components.items() if not k.startswith("judge ")},
         alpha=config.gate.alpha,
+        confirmation=_confirmation(store, index),
         config_digest=digest(identity["config"]),
         run=store.folder.resolve().name,
         run_digest=store.digest(),
@@ -173,6 +176,11 @@ def _results(store: RunStore, index: int, standing: int) -> tuple[Result, ...]:
         bounds = (check.estimate, check.lower, check.upper) if check else (None, None, None)
         results.append(Result(suite.suite, suite.role, earlier.mean if earlier else None, suite.mean, *bounds))
     return tuple(results)
+
+
+def _confirmation(store: RunStore, index: int) -> str:
+    entry = store.entry(index, "confirmation")
+    return str(entry.data["sentence"]) if entry else ""
 
 
 def _version(store: RunStore, index: int) -> str:

@@ -147,6 +147,8 @@ def _evaluation(lineage: Lineage) -> Iterable[str]:
             yield step.sentence
         if step.results:
             yield _table(["suite", "role", "before", "after", "change"], [_row(result) for result in step.results])
+    if lineage.confirmation:
+        yield f"### On items that no round had seen\n\n{lineage.confirmation}"
 
 
 def _row(result: Result) -> list[str]:

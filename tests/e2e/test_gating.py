@@ -11,6 +11,8 @@ from tiny import write_suite
 
 from harness.api import plan_loop, run_loop
 from harness.cli import main
+from harness.comparison import compare
+from harness.export import export_model
 from harness.gate import GateConfig, gate
 from harness.looks import kept_back
 from harness.measuring import round_answers, round_looks, round_report
@@ -53,6 +55,8 @@ def test_what_is_clear_is_decided_on_half_and_what_is_not_on_all(tmp_path: Path,
         confirmed = read_groups(store.round_folder(index) / "confirm" / "three-letters.parquet")
         assert [group.group.prompt for group in confirmed] == list(fresh.items)
     assert result.confirmation == "promoted"
+    export_model(result.folder, out=tmp_path / "out", format="adapter")
+    assert "Confirmed against the starting point: +" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_a_crash_before_or_within_the_confirmation_changes_nothing(tmp_path: Path, large: Settings) -> None:
@@ -106,3 +110,25 @@ def test_a_loop_ends_when_it_has_done_enough(
     assert len(result.outcomes) == rounds
     assert says in store.entries[rounds, "commit"].data["stopped"]
     assert run_loop(loop, runs=tmp_path).already_finished
+
+
+def test_candidates_are_compared_on_all_items_whatever_the_rounds_looked_at(
+    tmp_path: Path, large: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Round 1 was decided on half of the items, and so was what it was held against."""
+    result = run_loop({**large, "stages": large["stages"][:1]}, runs=tmp_path)
+    store = RunStore.open(result.folder)
+    assert [round_looks(store, index) for index in (0, 1)] == [1, 1]
+    adapter = store.round_folder(1) / "adapter"
+    comparison = compare(result.folder, [adapter])
+    seen, _ = kept_back(load_suite(Path(large["suite"])), GateConfig())
+    [candidate] = comparison.candidates
+    for report in (comparison.incumbent, candidate.report):
+        assert {item.id for item in report.suites[0].items} == {item.id for item in seen.items}
+    arms = comparison.incumbent, candidate.report, comparison.incumbent
+    assert candidate.decision == gate(*arms, GateConfig(looks=1))
+    halves = {item.id: item.score for item in round_report(store, 1).suites[0].items}
+    whole = {item.id: item.score for item in candidate.report.suites[0].items}
+    assert {name: whole[name] for name in halves} == halves
+    monkeypatch.setattr("harness.comparison.start_generator", None)
+    assert compare(result.folder, [adapter]) == comparison
