@@ -156,7 +156,7 @@ class EvalStore:
     def header(self) -> dict[str, Any]:
         def read(path: Path) -> dict[str, Any]:
             header = json.loads(path.read_text(encoding="utf-8"))
-            return {key: header[key] for key in ("format", "identity", "model", "suites")}
+            return {"model": "", **{key: header[key] for key in ("format", "identity", "suites")}, **header}
 
         return _read(self.folder / HEADER, read)
 

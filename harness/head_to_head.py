@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from harness.bradley_terry import Outcome, Ranking, ranking
-from harness.errors import ConfigError, StoreError
+from harness.errors import ConfigError
 from harness.evaluations import Evaluation
 from harness.statistics import Interval, paired_interval
 from harness.types import ItemResult, ScoredGroup, SuiteReport
@@ -118,21 +118,6 @@ def what_differs(name: str, first: Evaluation, second: Evaluation) -> str:
     if epochs[0] != epochs[1] and not any("epochs" in text for text in said):
         said.append(f"{epochs[0]} and {epochs[1]} epochs")
     return "; ".join(said) or "the judges, the decoding, or the items' metadata changed"
-
-
-def answers(evaluation: Evaluation, suite: str) -> list[ScoredGroup]:
-    """The scored completions of a suite. Raises ConfigError where they were not kept, as of what is blessed."""
-    try:
-        groups = evaluation.groups(suite)
-    except (FileNotFoundError, StoreError):
-        groups = []
-    if not groups:
-        raise ConfigError(
-            f"its completions of suite {suite} are missing or damaged",
-            where=evaluation.name,
-            remedy="Name the evaluation that it was taken from, or evaluate again.",
-        )
-    return groups
 
 
 def _of_suite(identity: Mapping[str, Any], name: str) -> Mapping[str, Any]:

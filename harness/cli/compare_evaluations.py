@@ -98,7 +98,7 @@ def _two(
     lines = [said, difference_table(found, first, second, question.level)]
     record["sentence"] = said
     if question.examples or question.judge:
-        one, other = (head_to_head.answers(evaluation, before.suite) for evaluation in evaluations)
+        one, other = (evaluation.groups(before.suite) for evaluation in evaluations)
         if question.examples:
             won, lost = head_to_head.examples(before, after, (one, other), question.examples)
             record["examples"] = {"wins": [asdict(e) for e in won], "losses": [asdict(e) for e in lost]}

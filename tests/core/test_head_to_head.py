@@ -11,7 +11,7 @@ from stored_evaluations import evaluation, store, suite_report
 
 from harness.errors import ConfigError
 from harness.evaluations import Evaluation, find_evaluation
-from harness.head_to_head import answers, comparable, compare_two, examples, only_in_some, rank, sentence
+from harness.head_to_head import comparable, compare_two, examples, only_in_some, rank, sentence
 from harness.statistics import paired_interval
 
 
@@ -146,7 +146,7 @@ def test_examples_show_both_answers_and_the_widest_apart_first(tmp_path: Path) -
     reports = suite_report("s", [0, 0.5, 1, 1]), suite_report("s", [1, 0.75, 1, 0])
     folders = [store(tmp_path / name, r, answers=f" by {name}") for name, r in zip("ab", reports, strict=True)]
     one, other = (find_evaluation(str(folder)) for folder in folders)
-    arms = (answers(one, "s"), answers(other, "s"))
+    arms = (one.groups("s"), other.groups("s"))
     wins, losses = examples(*reports, arms, 5)
     assert [e.id for e in wins] == ["s-0", "s-1"]
     assert (wins[0].scores, wins[0].labels) == ((0, 1), ("wrong", "right"))
@@ -155,8 +155,8 @@ def test_examples_show_both_answers_and_the_widest_apart_first(tmp_path: Path) -
     assert [(e.id, e.answers) for e in losses] == [("s-3", ("1 by a", "0 by b"))]
     assert [len(found) for found in examples(*reports, arms, 1)] == [1, 1]
     (folders[0] / "s.parquet").unlink()
-    with pytest.raises(ConfigError, match="completions of suite s are missing"):
-        answers(one, "s")
+    with pytest.raises(ConfigError, match="keeps no completions of suite s, only scores"):
+        one.groups("s")
 
 
 # ---------------------------------------------------------------- three
