@@ -255,7 +255,12 @@ def test_policies_are_evaluated_in_turn_and_held_against_the_first(here: Path, h
     base, adapted = (shown[name]["means"]["letters"] for name in ("base", "b"))
     change = shown["difference"]["letters"]
     assert change["won"] - change["lost"] == pytest.approx(24 * (adapted - base))
-    assert adapted > base
+    told = [
+        [group.group.completions[0].text for group in find_evaluation(shown[name]["folder"]).groups("letters")]
+        for name in ("base", "b")
+    ]
+    assert told[0] != told[1]
+    assert sum("b" in text for text in told[1]) > sum("b" in text for text in told[0])
     code, text, _ = harness("eval", *options)
     assert "base" in text.splitlines()[0]
     assert len(list((here / "evals").iterdir())) == 2

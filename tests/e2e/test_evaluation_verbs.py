@@ -273,7 +273,10 @@ def test_what_is_blessed_can_lie_elsewhere(harness: Command, evals: Path, monkey
     assert Path("kept/here/stable/report.json").is_file()
     assert harness("gate", "new", "--incumbent", "stable").code == 0
     assert harness("compare", "kept/here/stable", "new").code == 0
-    assert "completions of suite t are missing" in harness("compare", "kept/here/stable", "new", "--examples", "1").err
+    assert (
+        "it keeps no completions of suite t, only scores"
+        in harness("compare", "kept/here/stable", "new", "--examples", "1").err
+    )
     assert harness("bless", "--list", "--blessed", "nowhere").out.startswith("Nothing is blessed in nowhere")
 
 
