@@ -127,7 +127,9 @@ def run_loop(
         make_updater(registry, stage.updater, stage.config, context, plan.config.launcher, where=where)
     sampler = Sampler(lambda: start_generator(plan.config.generator, registry, context))
     with store.lock(), closing(sampler):
+        before = len(store.entries)
         incumbent = Loop(plan.config, plan.suites, store, registry, context, sampler).run()
+    finished = finished and len(store.entries) == before  # what was promoted may have waited for its confirmation
     if not finished:
         registry.notify("harness_loop_finished", run=folder.name, incumbent=incumbent.version)
     outcomes = tuple(store.entries[i, "commit"].data["outcome"] for i in range(1, store.committed() + 1))

@@ -30,6 +30,7 @@ from harness.plugins import Registry, load_registry, validate
 from harness.protocols import ModelRef, Progress, RunContext, SilentProgress, Suite
 from harness.sampler import Sampler
 from harness.store import RunStore
+from harness.suites import with_judge_settings
 from harness.train import read_training
 from harness.training_data import judged_rounds
 from harness.types import BASE_POLICY, AdapterCheckpoint, EvalReport, GateDecision, ScoredGroup
@@ -224,10 +225,9 @@ def run_model(store: RunStore, name: str | None, progress: Progress) -> ModelRef
 
 def run_suites(config: LoopConfig, registry: Registry, context: RunContext) -> tuple[Suite, ...]:
     """The suites that a run names, as they are now; the first is its target."""
-    return (
-        as_target(find_suite(config.suite, registry, context)),
-        *(find_suite(name, registry, context) for name in config.beside),
-    )
+    target = as_target(find_suite(config.suite, registry, context))
+    beside = (find_suite(name, registry, context) for name in config.beside)
+    return with_judge_settings((target, *beside), config.judges)
 
 
 def _require_same_suites(store: RunStore, config: LoopConfig, suites: Sequence[Suite], registry: Registry) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.api import start_generator
 from harness.config import EvalConfig, GeneratorRef
-from harness.errors import StoreError
+from harness.errors import ConfigError, StoreError
 from harness.eval_plan import EvalPlan, plan_evaluation, versions
 from harness.evaluation import (
     SuiteResults,
@@ -67,6 +67,8 @@ def evaluate(
     goes on if `resume` is True (else StoreError).
     """
     registry, progress = registry or load_registry(), progress or SilentProgress()
+    if resume and out is None:
+        raise ConfigError("resume = True, and nothing is kept", where="evaluate", remedy="Name the folder with out.")
     plan = plan_evaluation(
         suites,
         model=model,

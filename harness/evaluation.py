@@ -12,7 +12,7 @@ from harness.independence import uses_for
 from harness.judging import Bench, combined_figures, judges_fingerprint, seat_judges, verdict_figures
 from harness.likelihood import AS_IS, likelihood_groups
 from harness.plugins import Registry
-from harness.protocols import Generator, RunContext, Suite
+from harness.protocols import Generator, RunContext, Suite, SuiteKind
 from harness.rewards import JudgingConfig
 from harness.sampler import draw_groups
 from harness.types import EvalReport, Group, ItemResult, Prompt, Sampling, Score, ScoredGroup, SuiteReport, digest
@@ -103,11 +103,12 @@ def suite_report(
         suite=suite.name,
         role=suite.role,
         fingerprint=suite_fingerprint(suite, registry, config),
-        items=tuple(_item(group) for group in scored),
+        items=tuple(_item(group, suite.kind) for group in scored),
         margin=suite.margin,
         anchor_margin=suite.anchor_margin,
         floor=suite.floor,
         rule=suite.rule,
+        pair=suite.pair,
         judging=judging,
     )
 
@@ -172,18 +173,21 @@ def suite_fingerprint(suite: Suite, registry: Registry, config: EvalConfig) -> s
     )
 
 
-def _item(scored: ScoredGroup) -> ItemResult:
-    """Mean reward over the item's epochs; None unless every epoch is scored: no item counts for a part of itself."""
+def _item(scored: ScoredGroup, kind: SuiteKind) -> ItemResult:
+    """Mean reward over the item's epochs; None unless every epoch is scored: no item counts for a part of itself. The
+    texts of a likelihood item are no epochs: they are judged together, once."""
     prompt = scored.group.prompt
     known = [value for value in scored.rewards if value is not None]
+    score = sum(known) / len(known) if known and len(known) == len(scored.rewards) else None
+    once = kind == "likelihood"
     return ItemResult(
         id=prompt.id,
         hash=prompt.hash,
         cluster=prompt.cluster or prompt.id,
-        score=sum(known) / len(known) if known and len(known) == len(scored.rewards) else None,
-        labels=tuple(_label(scores) for scores in scored.scores),
+        score=score,
+        labels=tuple(_label(scores) for scores in scored.scores[: 1 if once else None]),
         slice=prompt.metadata.get("category", ""),
-        epochs=scored.rewards,
+        epochs=(score,) if once else scored.rewards,
     )
 
 

@@ -138,15 +138,15 @@ class _Judged:
         if suite.role == "monitor":
             return [_check(f"monitor {suite.suite} vs incumbent", interval, passed=True, refuted=False, threshold=None)]
         if suite.role == "target" and self.rule == "gain":
-            return [_target(suite, interval, self.config), *_floor(suite)]
+            return [_target(suite, interval, self.config), *_floor(suite, self.final)]
         if suite.rule == "no_new_failures":
-            return [*_floor(suite), _no_new_failures(before, suite)]
+            return [*_floor(suite, self.final), _no_new_failures(before, suite)]
         if suite.role == "guard":
             shown = _no_worse("guard", suite, "incumbent", interval, suite.margin, strict=self.final)
-            return [*_floor(suite), shown]
+            return [*_floor(suite, self.final), shown]
         since = _compare(_report(self.anchor, suite.suite), suite, level)
         return [
-            *_floor(suite),
+            *_floor(suite, self.final),
             _no_worse(suite.role, suite, "incumbent", interval, suite.margin, strict=False),
             _no_worse(suite.role, suite, "anchor", since, suite.anchor_margin, strict=False),
         ]
@@ -178,22 +178,24 @@ def _no_worse(role: str, suite: SuiteReport, against: str, interval: Interval, m
 
 
 def _no_new_failures(before: SuiteReport, after: SuiteReport) -> Check:
-    """Every item that the incumbent gets wholly right, the candidate gets wholly right: no average makes up for one."""
-    failed = [
-        a.id for b, a in zip(before.items, after.items, strict=True) if b.score == 1.0 and a.score not in (1.0, None)
-    ]
-    shown = ", ".join(failed[:3]) + (" ..." if len(failed) > 3 else "")
-    share = -len(failed) / len(after.items)
-    note = f"new failures: {shown}" if failed else ""
+    """No item may score less than it did: no average makes up for one. One that is no longer scored decides nothing."""
+    known = [(b.score, a) for b, a in zip(before.items, after.items, strict=True) if b.score is not None]
+    failed = [a.id for was, a in known if a.score is not None and a.score < was]
+    unscored = [a.id for _, a in known if a.score is None]
+    named = failed or unscored
+    shown = ", ".join(named[:3]) + (" ..." if len(named) > 3 else "")
+    note = f"{'new failures' if failed else 'no longer scored'}: {shown}" if named else ""
     name = f"{after.role} {after.suite} vs incumbent"
-    return Check(name, not failed, bool(failed), share, None, None, 0.0, note)
+    return Check(name, not named, bool(failed), -len(failed) / len(after.items), None, None, 0.0, note)
 
 
-def _floor(suite: SuiteReport) -> list[Check]:
+def _floor(suite: SuiteReport, final: bool) -> list[Check]:
+    """A mean below it over all items is refuted; over a part of them it is undecided."""
     if suite.floor is None or suite.mean is None:
         return []
     holds = suite.mean >= suite.floor
-    return [Check(f"{suite.role} {suite.suite} floor", holds, not holds, suite.mean, None, None, suite.floor)]
+    refuted = not holds and final
+    return [Check(f"{suite.role} {suite.suite} floor", holds, refuted, suite.mean, None, None, suite.floor)]
 
 
 def power_note(interval: Interval, margin: float) -> str:
@@ -219,12 +221,14 @@ def _invalid(incumbent: EvalReport, candidate: EvalReport, anchor: EvalReport) -
             before = _report(other, suite.suite)
             if before.fingerprint != suite.fingerprint:
                 return f"suite {suite.suite} has changed since the {name} was evaluated (items, judges or decoding)"
-            if [i.hash for i in before.items] != [i.hash for i in suite.items]:
+            if [(i.hash, i.cluster) for i in before.items] != [(i.hash, i.cluster) for i in suite.items]:
                 return f"suite {suite.suite} does not hold the same items as when the {name} was evaluated"
     for who, report in (("incumbent", incumbent), ("candidate", candidate), ("anchor", anchor)):
         for suite in report.suites:
             if not suite.items:
                 return f"suite {suite.suite} has no items"
+            if suite.pair is not None and suite.role != "monitor" and report.suite(suite.pair) is None:
+                return f"suite {suite.suite} means nothing without {suite.pair}, which was not evaluated"
             if len(suite.scored) < MIN_SCORED * len(suite.items):
                 return f"only {len(suite.scored)} of {len(suite.items)} items of {suite.suite} are scored for the {who}"
     return ""
@@ -268,7 +272,11 @@ def _sentence(outcome: Outcome, checks: list[Check], failed: list[Check], confid
             return f"Promoted: {suite} holds at {change} ({bound}), and nothing else that must hold got worse."
         return f"Promoted: {change} on {suite} ({bound}), and nothing that must hold got worse."
     first = min([c for c in failed if c.refuted] or failed, key=_shortfall)
-    shown = f"{first.name} is {_points(first.estimate)}" + (f" ({first.note})" if "failures" in first.note else "")
+    shown = f"{first.name} is {_points(first.estimate)}" + (f" ({first.note})" if first.lower is None else "")
+    if first.name.endswith(" floor"):
+        shown = (
+            f"{first.name.removesuffix(' floor')} is at {first.estimate:.1%}, below its floor of {first.threshold:.1%}"
+        )
     if first.lower is not None:
         shown += f" [{_points(first.lower)}, {_points(first.upper)}]"
     if outcome == "rejected":

@@ -247,7 +247,10 @@ def rank(names: Sequence[str], reports: Sequence[SuiteReport], *, alpha: float =
         for one, other, item in _scored(list(zip(reports[i].items, reports[j].items, strict=True)))
     ]
     if not outcomes:
-        raise ConfigError(f"no item of suite {reports[0].suite} is scored in two of them", where="compare")
+        what = f"no item of suite {reports[0].suite} is scored in two of them"
+        raise ConfigError(
+            what, where="compare", remedy="Judge them again with `harness score`, or leave it out with --suite."
+        )
     return ranking(names, outcomes, alpha=alpha)
 
 

@@ -136,7 +136,8 @@ def _message(message: Mapping[str, Any]) -> Any:
         "tool": ChatMessageTool,
     }
     if message["role"] not in kinds:
-        raise HarnessError(f"inspect_ai knows no message of role {message['role']!r}", where="export-log")
+        what = f"inspect_ai knows no message of role {message['role']!r}"
+        raise HarnessError(what, where="export-log", remedy=f"Roles are {', '.join(kinds)}.")
     return kinds[message["role"]](content=message["content"])
 
 

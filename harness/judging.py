@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -130,13 +131,15 @@ COUNTS = frozenset(
 
 
 def combined_figures(parts: Sequence[tuple[Mapping[str, float], int]]) -> dict[str, float]:
-    """The figures of parts, each with its number of items, as of the whole. A mean over parts that do not all have it
-    is one over those that do."""
+    """The figures of parts, each with its number of items, as of the whole: shares and means by item. A mean over parts
+    that do not all have it is one over those that do."""
     found: dict[str, float] = {}
     for name in {name: None for figures, _ in parts for name in figures}:
         known = [(figures[name], size) for figures, size in parts if name in figures]
         if name.rpartition("/")[2] in COUNTS:
             found[name] = sum(value for value, _ in known)
+        elif name.endswith("/perplexity"):  # a geometric mean
+            found[name] = math.exp(sum(math.log(value) * size for value, size in known) / sum(n for _, n in known))
         else:
             found[name] = sum(value * size for value, size in known) / sum(size for _, size in known)
     return found

@@ -20,7 +20,7 @@ from harness.errors import HarnessError, UpdateError
 from harness.gate import TargetRule, confirm, contradictory, gate
 from harness.judging import Bench, seat_judges, verdict_figures
 from harness.launching import make_updater
-from harness.looks import kept_back, measured
+from harness.looks import FEWEST_FRESH, kept_back, measured
 from harness.measuring import Measures, round_answers, round_report
 from harness.plugins import Registry
 from harness.protocols import Generator, RunContext, Suite
@@ -123,6 +123,11 @@ class Loop:
         """What the loop has promoted, held once against the starting point on items that no round has seen. Where they
         refute it, the starting point stands."""
         index = self.store.incumbent_round(upto=self.store.committed())
+        if index and self.measures.fresh is None and self.config.gate.confirm:
+            self.context.progress.note(
+                f"Not confirmed on fresh items: with gate.confirm = {self.config.gate.confirm:g} of "
+                f"{len(self.measures.suites[0].items)} items they would be fewer than {FEWEST_FRESH}."
+            )
         if index == 0 or self.measures.fresh is None:
             return incumbent
         promoted = [i for i in range(1, index + 1) if self.store.incumbent_round(upto=i) == i]
@@ -286,7 +291,8 @@ class Loop:
 
     def enough(self, index: int, decision: GateDecision, report: EvalReport) -> str:
         standing = index if decision.promoted else self.store.incumbent_round(upto=index)
-        return enough(self.config.stop, index, standing, report if decision.promoted else None, self.config.gate.alpha)
+        promoted = report if decision.promoted else None
+        return enough(self.config.stop, index, standing, promoted, self.config.gate.alpha, looks=self.config.rounds + 1)
 
     @property
     def watch(self) -> Watch:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from harness.protocols import Suite
 from harness.types import SuiteReport
 
 DISCORDANT = 0.1
@@ -57,6 +58,24 @@ class Design:
         """The same items, more or fewer of them."""
         clusters = max(1, round(n * self.clusters / self.n))
         return replace(self, n=n, clusters=clusters, epochs=epochs)
+
+
+def strictest_margin(suite: Suite | SuiteReport) -> float:
+    """Of those that the gate holds it to: a guard is held against the incumbent alone."""
+    return suite.margin if suite.role == "guard" else min(suite.margin, suite.anchor_margin)
+
+
+def unshowable(suite: Suite | SuiteReport, alpha: float) -> str:
+    """Why no candidate could be shown to keep its margins, not even one that changes nothing; "" if one could."""
+    if suite.role == "monitor" or suite.rule != "mean":
+        return ""
+    margin = strictest_margin(suite)
+    clusters = len({item.cluster or item.id for item in suite.items})
+    least = smallest_margin(len(suite.items), clusters, alpha)
+    if least < margin:
+        return ""
+    held = f"{len(suite.items)} items in {clusters} clusters"
+    return f"{held} can show no margin under {least:.3f}, and its margin is {margin:g}"
 
 
 def smallest_margin(n: int, clusters: int, alpha: float) -> float:

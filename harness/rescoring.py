@@ -59,7 +59,7 @@ def rescore(
     """
     context = RunContext(seed=_seed(evaluation), progress=progress, components=registry)
     named = _named(evaluation, suites, registry, context)
-    found = with_judge_settings([suite for _, suite in named.values()], judges or {})
+    found = with_judge_settings(_as_judged(evaluation, [suite for _, suite in named.values()]), judges or {})
     answered = [_answered(evaluation, suite) for suite in found]
     identity = _identity(evaluation, answered, registry)
     folder = out or evals / f"{slug(Path(evaluation.name).name)[:80]}-judged-{digest(identity)[:8]}"
@@ -80,6 +80,13 @@ def _seed(evaluation: Evaluation) -> int:
     """What it was sampled with; 0 where that is not known."""
     identity = evaluation.identity
     return int(identity.get("config", identity).get("seed", 0))
+
+
+def _as_judged(evaluation: Evaluation, suites: Sequence[Suite]) -> tuple[Suite, ...]:
+    """The suites with what a run's settings said of their judges."""
+    judging = {use.name for suite in suites for use in suite.judges}
+    given = evaluation.identity.get("config", {}).get("judges", {})
+    return with_judge_settings(suites, {name: own for name, own in given.items() if name in judging})
 
 
 def _named(

@@ -18,15 +18,18 @@ class StopConfig(Config):
     )
 
 
-def enough(config: StopConfig, index: int, standing: int, promoted: EvalReport | None, alpha: float) -> str:
+def enough(
+    config: StopConfig, index: int, standing: int, promoted: EvalReport | None, alpha: float, *, looks: int = 1
+) -> str:
     """Why no round is to follow round `index`, "" if one is. `standing` is the round last promoted; `promoted` is how
-    this round's policy was evaluated if it was promoted."""
+    this round's policy was evaluated if it was promoted. The goal is tested at `alpha` over all `looks` that there can
+    be at it (Boole)."""
     if config.patience is not None and index - standing >= config.patience:
         return f"{index - standing} rounds in a row without a promotion (stop.patience = {config.patience})"
     if config.goal is None or promoted is None:
         return ""
     target = next(suite for suite in promoted.suites if suite.role == "target")
     known = [(item.score, item.cluster) for item in target.items if item.score is not None]
-    bound = mean_interval([score for score, _ in known], [cluster for _, cluster in known], alpha=alpha).lower
+    bound = mean_interval([score for score, _ in known], [cluster for _, cluster in known], alpha=alpha / looks).lower
     reached = f"{target.suite} is at least {bound:.1%} with {1 - alpha:.0%} confidence"
     return f"{reached} (stop.goal = {config.goal:g})" if bound >= config.goal else ""

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from harness.errors import ConfigError
 from harness.gate import GateConfig, TargetRule, gate
-from harness.power import smallest_margin
-from harness.types import EvalReport, GateDecision, Role, SuiteReport
+from harness.power import unshowable
+from harness.types import EvalReport, GateDecision, Role
 
-HELD = ("role", "margin", "anchor_margin", "floor", "rule")
+HELD = ("role", "margin", "anchor_margin", "floor", "rule", "pair")
 """What a suite is held to. The incumbent's: a candidate cannot loosen its own test."""
 
 
@@ -42,7 +42,8 @@ def gate_stored(
     one_look = config.model_copy(update={"looks": 1})
     decision = gate(standing, held, anchor, one_look, rule=rule)
     name = next(suite.suite for suite in standing.suites if suite.role == "target")
-    few = [said for suite in held.suites if (said := too_few(suite, rule, config.alpha))]
+    holding = [s for s in held.suites if s.role != "target" or rule == "hold"]
+    few = [f"suite {s.suite}: {said}" for s in holding if (said := unshowable(s, config.alpha))]
     if few and decision.outcome != "invalid":
         decision = GateDecision("invalid", f"Not decided: {few[0]}.", decision.checks)
     return StoredDecision(name, decision, tuple(notes))
@@ -80,17 +81,3 @@ def held_to(candidate: EvalReport, incumbent: EvalReport) -> tuple[EvalReport, l
                 )
         suites.append(replace(suite, **{name: getattr(standing, name) for name in HELD}))
     return replace(candidate, suites=tuple(suites)), said
-
-
-def too_few(suite: SuiteReport, rule: TargetRule, alpha: float) -> str:
-    """Why no candidate could be shown to keep the suite's margins, "" if one could."""
-    gains = suite.role == "target" and rule == "gain"
-    if gains or suite.role == "monitor" or suite.rule != "mean":
-        return ""
-    margin = suite.margin if suite.role == "guard" else min(suite.margin, suite.anchor_margin)
-    clusters = len({item.cluster for item in suite.items})
-    least = smallest_margin(len(suite.items), clusters, alpha)
-    if least < margin:
-        return ""
-    held = f"{len(suite.items)} items of {suite.suite} in {clusters} clusters"
-    return f"{held} can show no margin under {least:.3f}, and its margin is {margin:g}"

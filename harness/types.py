@@ -272,6 +272,7 @@ class SuiteReport:
     anchor_margin: float = 0.075
     floor: float | None = None
     rule: SuiteRule = "mean"
+    pair: str | None = None
     judging: Mapping[str, float] = field(default_factory=dict)
     """How the judges did: `judge/NAME/failed`, and what they report of themselves (`judge/NAME/flip_rate`)."""
 

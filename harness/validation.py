@@ -14,7 +14,7 @@ from harness.independence import independent_uses, uses_for, waits
 from harness.judging import seat_judges
 from harness.looks import kept_back, measured
 from harness.plugins import Registry
-from harness.power import smallest_margin
+from harness.power import unshowable
 from harness.protocols import JudgeUse, RunContext, Suite
 from harness.seats import seats
 from harness.specs import GeneratorSpec, ObjectiveSpec, UpdaterSpec
@@ -96,15 +96,9 @@ def _require_enough_items(suites: Sequence[Suite], config: LoopConfig) -> None:
     target, *beside = (measured(suite, config.eval.limit) for suite in suites)
     holds = [kept_back(target, config.gate)[0]] if any(stage.gate == "hold" for stage in config.stages) else []
     for suite in [*holds, *beside]:
-        if suite.role == "monitor" or suite.rule == "no_new_failures":
-            continue
-        margin = suite.margin if suite.role == "guard" else min(suite.margin, suite.anchor_margin)
-        clusters = len({item.cluster or item.id for item in suite.items})
-        least = smallest_margin(len(suite.items), clusters, config.gate.level)
-        if least >= margin:
+        if said := unshowable(suite, config.gate.level):
             raise ConfigError(
-                f"{len(suite.items)} items in {clusters} clusters can show no margin under {least:.3f}, "
-                f"and its margin is {margin:g}",
+                said,
                 where=f"suite {suite.name}",
                 remedy='Add items, set a margin that they support, or give it the role "monitor"; see `harness power`.',
             )

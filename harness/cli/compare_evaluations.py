@@ -177,6 +177,9 @@ def _win_sentence(rate: WinRate, suite: str, first: str, second: str) -> str:
     return f"{said}, and would in {at:.1%} [{low:.1%}, {high:.1%}] if the answers were equally long."
 
 
+FLIPS = "shown the other way round, the other wins (a judge that asks both ways says so itself); they count half"
+
+
 def win_table(rate: WinRate, alpha: float) -> str:
     def row(name: str, bounds: Bounds | None, meaning: str, form: str = ".1%") -> list[str]:
         if bounds is None:
@@ -191,7 +194,7 @@ def win_table(rate: WinRate, alpha: float) -> str:
         row("length effect", rate.length_effect, "log-odds of a far longer answer", "+.2f"),
         ["longer", f"{rate.longer:.1%}", "", "how often the second answer is the longer one"],
         ["ties", f"{rate.ties:.1%}", "", ""],
-        ["order flips", f"{rate.order_flips:.1%}", "", "shown the other way round, the other wins; they count half"],
+        ["order flips", f"{rate.figures.get('flip_rate', rate.order_flips):.1%}", "", FLIPS],
         ["unscored", f"{rate.unscored} of {rate.pairs}", "", "pairs with a verdict missing"],
     ]
     return table([rate.judge, "value", f"{100 * (1 - 2 * alpha):g}% interval", "meaning"], rows)

@@ -27,6 +27,7 @@ from harness.power import (
     seen_between,
     seen_within,
     smallest_margin,
+    strictest_margin,
 )
 
 CHANCES = (0.8, 0.9)
@@ -140,7 +141,7 @@ def _suite(app: App, name: str) -> tuple[str, list[str], float]:
     suite = find_suite(name, app.registry, RunContext(progress=app.view, components=app.registry))
     if len(suite.items) < 2:
         raise ConfigError(f"it has {len(suite.items)} items", where=f"suite {name}", remedy="Say --n.")
-    return suite.name, [item.cluster or item.id for item in suite.items], suite.margin
+    return suite.name, [item.cluster or item.id for item in suite.items], strictest_margin(suite)
 
 
 def _seen(stored: Sequence[Evaluation], suite: str) -> Seen | None:

@@ -205,3 +205,40 @@ def test_fresh_items_confirm_refute_or_do_neither(right: int, outcome: str, says
     assert says in decision.sentence
     held = confirm(anchor, final, GateConfig(), rule="hold")
     assert held.promoted == (right >= 50)
+
+
+def test_a_floor_is_refuted_by_all_items_and_not_by_a_part_of_them() -> None:
+    guard = suite("g", "guard", scores(176), floor=0.9)
+    before = report(suite("t", "target", scores(50)), guard)
+    after = report(suite("t", "target", scores(150)), guard)
+    assert gate(before, after, before, GateConfig(), look=1).outcome == "inconclusive"
+    decision = gate(before, after, before, GateConfig(), look=2)
+    assert decision.outcome == "rejected"
+    assert "guard g is at 88.0%, below its floor of 90.0%" in decision.sentence
+
+
+def test_an_incident_with_partial_credit_may_not_lose_any_of_it_and_one_unscored_decides_nothing() -> None:
+    target = suite("t", "target", scores(50)), suite("t", "target", scores(150))
+    before = report(target[0], suite("i", "guard", [0.95] * 200, rule="no_new_failures"))
+    worse = report(target[1], suite("i", "guard", [0.95] * 199 + [0.9], rule="no_new_failures"))
+    assert gate(before, worse, before).outcome == "rejected"
+    unscored = report(target[1], suite("i", "guard", [0.95] * 199 + [None], rule="no_new_failures"))
+    decision = gate(before, unscored, before)
+    assert decision.outcome == "inconclusive"
+    assert "no longer scored: i-199" in decision.sentence
+
+
+def test_a_candidate_cannot_take_its_items_out_of_their_clusters() -> None:
+    before = report(suite("t", "target", scores(50)))
+    items = tuple(replace(item, cluster="all") for item in before.suites[0].items)
+    clustered = report(replace(before.suites[0], items=items))
+    assert gate(clustered, before, clustered).outcome == "invalid"
+
+
+def test_half_a_pair_is_invalid() -> None:
+    target = suite("t", "target", scores(50))
+    half = report(target, suite("g", "guard", scores(200), pair="h"))
+    decision = gate(half, half, half)
+    assert (decision.outcome, "g means nothing without h" in decision.sentence) == ("invalid", True)
+    whole = report(*half.suites, suite("h", "guard", scores(200), pair="g"))
+    assert gate(whole, whole, whole).outcome != "invalid"
