@@ -14,7 +14,7 @@ from harness.errors import ConfigError, StoreError
 
 NOT_WRITABLE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
-    *(errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG),
+    *(errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG),
 }
 
 
@@ -36,7 +36,9 @@ def fsync_tree(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file's content at once."""
+    """Replace a file's content at once. Raises OSError where it cannot be written, so too where it is a folder."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     draft = path.with_name(path.name + ".tmp")
     draft.write_text(text, encoding="utf-8")
     fsync(draft)
@@ -64,6 +66,8 @@ def append_line(path: Path, line: str) -> None:
 def make_folder(path: Path) -> None:
     """As `mkdir -p`, and each new folder's entry in its parent is on the disk when this returns."""
     if not path.is_dir():
+        if path == path.parent:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
         fsync(path.parent)

@@ -232,6 +232,8 @@ class EvalStore:
             remedy = "Go on with it: the same `harness eval` with --resume."
             raise StoreError("this evaluation is unfinished", where=str(self.folder), remedy=remedy)
         report = _read(self.path(REPORT), read_report)
+        for suite in report.suites:
+            self.path(scored_file(suite.suite))  # scores whose answers are damaged are worth no more than these
         header = self.header
         return Evaluation(name, (self.folder,), report, self.identity, header["suites"], header["model"])
 

@@ -216,7 +216,9 @@ def _invalid(incumbent: EvalReport, candidate: EvalReport, anchor: EvalReport) -
         return "no suite has the role of target"
     for name, other in (("incumbent", incumbent), ("anchor", anchor)):
         if sorted(s.suite for s in other.suites) != sorted(s.suite for s in candidate.suites):
-            return f"the {name} was evaluated on other suites"
+            own, theirs = ({s.suite for s in report.suites} for report in (candidate, other))
+            differing = ", ".join(sorted(own ^ theirs))
+            return f"the {name} was evaluated on other suites ({differing}: only one of them has it)"
         for suite in candidate.suites:
             before = _report(other, suite.suite)
             if before.fingerprint != suite.fingerprint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
@@ -11,13 +12,26 @@ from harness.cli.run import EVALS_OPTION, RUNS_OPTION
 from harness.errors import ConfigError
 
 
+class Share(click.FloatRange):
+    """From 0, which every answer reaches, to 1; without 0. A number that is none (nan) is in no range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = float(super().convert(value, param, ctx))
+        if found != found:
+            self.fail(f"{value} is not a number above 0 and up to 1", param, ctx)
+        return found
+
+
+SHARE = Share(0, 1, min_open=True)
+
+
 @click.command("report")
 @click.argument("evaluation")
 @click.option(
     "--format", "form", type=click.Choice(["markdown", "json", "junit"]), default="markdown", show_default=True
 )
 @click.option("--out", type=click.Path(path_type=Path), help="File to write. Default: print.")
-@click.option("--threshold", type=float, default=1.0, show_default=True, help="Score from which on an answer is right.")
+@click.option("--threshold", type=SHARE, default=1.0, show_default=True, help="Score from which on an answer is right.")
 @click.option("--worst", type=click.IntRange(min=0), help="Items of each suite to single out. Default: 5.")
 @EVALS_OPTION
 @RUNS_OPTION

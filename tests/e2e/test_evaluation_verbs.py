@@ -243,7 +243,7 @@ def test_too_few_items_for_a_margin_are_no_gate(harness: Command, evals: Path) -
         store(evals / name, target, suite_report("r", [1] * 30, role="regression"))
     ran = harness("gate", "after", "--incumbent", "before")
     assert (ran.code, ran.out) == (3, "")
-    assert "30 items of r in 30 clusters can show no margin under 0.076, and its margin is 0.05" in ran.err
+    assert "suite r: 30 items in 30 clusters can show no margin under 0.076, and its margin is 0.05" in ran.err
     assert "harness power" in ran.err
 
 
@@ -314,3 +314,9 @@ def test_power_takes_the_flips_from_stored_evaluations(harness: Command, evals: 
     store(evals / "drawn", suite_report("t", [0.5] * 10 + [1] * 10, epochs=[(1, 0)] * 10 + [(1, 1)] * 10))
     [found] = harness("power", str(folder), "--evaluation", "drawn", "--json").json
     assert (found["design"]["discordant"], found["design"]["noise"]) == (0.5, 1.0)
+
+
+@pytest.mark.parametrize("threshold", ["nan", "-5", "0", "7"])
+def test_a_threshold_that_is_no_score_is_refused(harness: Command, threshold: str) -> None:
+    ran = harness("report", "new", "--threshold", threshold)
+    assert (ran.code, "threshold" in ran.err) == (3, True)
