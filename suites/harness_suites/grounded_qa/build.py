@@ -54,7 +54,8 @@ def _take(rows: Sequence[Row], count: int, unanswerable: float) -> tuple[list[Pr
         other = _stranger(row, rest)
         rest.remove(other)
         prompts.append(_prompt(row, other))
-    return sorted(prompts, key=lambda prompt: _order(prompt.id)), rest
+    # Not by the hash that chose the rows: those that are answered would come first.
+    return sorted(prompts, key=lambda prompt: _order(f"prompt {prompt.id}")), rest
 
 
 # ---------------------------------------------------------------- rows
