@@ -199,7 +199,7 @@ def _sentences(plan: Planned, gain: float | None, min_gain: float) -> list[str]:
     found = gain_found(d, 0.8, least=min_gain)
     words = dict(zip(("discordant", "noise", "icc"), plan.sources, strict=True))
     lines = [
-        f"{plan.name}: {d.n} items in {d.clusters} clusters, {d.epochs} epoch{"s" if d.epochs > 1 else ""}, level {d.alpha:g}.",
+        f"{plan.name}: {d.n} items in {d.clusters} clusters, epochs: {d.epochs}, level {d.alpha:g}.",
         f"If {d.discordant:.1%} of verdicts flip ({words['discordant']}), {d.noise:.0%} of that by luck "
         f"({words['noise']}), with a correlation of {d.icc:.2f} within clusters ({words['icc']}):",
         f"  No margin up to {_points(least)} can be shown at all.",
