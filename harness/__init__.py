@@ -39,6 +39,15 @@ if TYPE_CHECKING:
     from harness.config import (
         LoopConfig as LoopConfig,
     )
+    from harness.data.record import (
+        Answer as Answer,
+    )
+    from harness.data.record import (
+        Flaw as Flaw,
+    )
+    from harness.data.record import (
+        Record as Record,
+    )
     from harness.errors import (
         HarnessError as HarnessError,
     )
@@ -59,6 +68,9 @@ if TYPE_CHECKING:
     )
     from harness.protocols import (
         Exporter as Exporter,
+    )
+    from harness.protocols import (
+        Filter as Filter,
     )
     from harness.protocols import (
         Generator as Generator,
@@ -85,6 +97,9 @@ if TYPE_CHECKING:
         Suite as Suite,
     )
     from harness.protocols import (
+        SurveyingFilter as SurveyingFilter,
+    )
+    from harness.protocols import (
         Updater as Updater,
     )
     from harness.reward_functions import (
@@ -95,6 +110,9 @@ if TYPE_CHECKING:
     )
     from harness.specs import (
         ExporterSpec as ExporterSpec,
+    )
+    from harness.specs import (
+        FilterSpec as FilterSpec,
     )
     from harness.specs import (
         GeneratorSpec as GeneratorSpec,
@@ -164,14 +182,17 @@ _HOMES = {
     "api": "LoopResult Plan plan_loop run_loop",
     "comparison": "Candidate Comparison compare",
     "config": "EvalConfig GeneratorRef LoopConfig",
+    "data.record": "Answer Flaw Record",
     "errors": "HarnessError",
     "reward_functions": "function_judge",
     "evaluating": "evaluate",
     "export": "export_model",
     "hookspecs": "hookimpl",
     "plugins": "Registry load_registry",
-    "protocols": "Exporter Generator Judge JudgeUse LossOutput Objective RunContext SequenceBatch Suite Updater",
-    "specs": "Config ExporterSpec GeneratorSpec JudgeSeat JudgeSpec NoConfig ObjectiveSpec SuiteSpec UpdaterSpec",
+    "protocols": "Exporter Filter Generator Judge JudgeUse LossOutput Objective RunContext SequenceBatch Suite "
+    "SurveyingFilter Updater",
+    "specs": "Config ExporterSpec FilterSpec GeneratorSpec JudgeSeat JudgeSpec NoConfig ObjectiveSpec SuiteSpec "
+    "UpdaterSpec",
     "suite_checks": "Finding validate_suite",
     "train": "Trained train_adapter",
     "types": "AdapterCheckpoint Completion EvalReport GateDecision Group Prompt Sampling Score ScoredGroup Update",

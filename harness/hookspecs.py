@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from harness.specs import CheckSpec, ExporterSpec, GeneratorSpec, JudgeSpec, ObjectiveSpec, SuiteSpec, UpdaterSpec
+from harness.specs import (
+    CheckSpec,
+    ExporterSpec,
+    FilterSpec,
+    GeneratorSpec,
+    JudgeSpec,
+    ObjectiveSpec,
+    SuiteSpec,
+    UpdaterSpec,
+)
 
 if TYPE_CHECKING:
     import click
@@ -54,6 +63,11 @@ def harness_register_checks() -> Iterable[CheckSpec]:  # type: ignore[empty-body
 @hookspec
 def harness_register_exporters() -> Iterable[ExporterSpec]:  # type: ignore[empty-body]
     """Exporters: something that writes an adapter as others load it."""
+
+
+@hookspec
+def harness_register_filters() -> Iterable[FilterSpec]:  # type: ignore[empty-body]
+    """Filters: something that says what is wrong with training data."""
 
 
 @hookspec

@@ -30,6 +30,7 @@ from harness.specs import (
     Config,
     ExporterSpec,
     Family,
+    FilterSpec,
     GeneratorSpec,
     JudgeSpec,
     ObjectiveSpec,
@@ -47,6 +48,7 @@ SPEC_OF_HOOK: Mapping[str, type[ComponentSpec[Any]]] = {
     "harness_register_suites": SuiteSpec,
     "harness_register_checks": CheckSpec,
     "harness_register_exporters": ExporterSpec,
+    "harness_register_filters": FilterSpec,
 }
 KINDS = tuple(spec.kind for spec in SPEC_OF_HOOK.values())
 

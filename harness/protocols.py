@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
+from harness.data.record import Flaw, Record
 from harness.errors import ConfigError
 from harness.types import (
     AdapterCheckpoint,
@@ -250,6 +251,37 @@ class Exporter(Protocol):
 
     def export(self, checkpoint: AdapterCheckpoint, out: Path) -> None:
         """Fill the empty folder `out`. The model card (`README.md`) and `lineage.json` are added to it afterwards."""
+        ...
+
+
+class Filter(Protocol):
+    """Looks at records one by one, in several processes at once: what it says of one may not depend on others."""
+
+    def check(self, record: Record) -> Sequence[Flaw]:
+        """What it has against the record; empty to keep it. Must not change its input."""
+        ...
+
+
+@runtime_checkable
+class SurveyingFilter(Protocol):
+    """A filter that must have seen all records before it can say anything of one: duplicates, balance, outliers."""
+
+    def sketch(self, record: Record) -> bytes:
+        """What it needs of a record, a few hundred bytes at most. Called in several processes at once."""
+        ...
+
+    def survey(self, sketches: Sequence[bytes]) -> Mapping[int, Flaw]:
+        """By index, what it has against records, from the sketches of all of them in order. Called once. `sketches` may
+        lie on disk: read it in order, or by index."""
+        ...
+
+
+@runtime_checkable
+class ReportingFilter(Protocol):
+    """A filter that says what it saw of the whole: an estimate of noise, how many clusters there are."""
+
+    def figures(self) -> Mapping[str, float]:
+        """By name, after `survey`."""
         ...
 
 

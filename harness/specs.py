@@ -5,13 +5,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness.protocols import Exporter, Generator, Judge, ModelRef, Objective, RunContext, Suite, Updater
+from harness.protocols import (
+    Exporter,
+    Filter,
+    Generator,
+    Judge,
+    ModelRef,
+    Objective,
+    RunContext,
+    Suite,
+    SurveyingFilter,
+    Updater,
+)
 from harness.types import CheckpointKind, KnownPair
 
 C = TypeVar("C")
@@ -122,3 +133,11 @@ class ExporterSpec(ComponentSpec[Exporter]):
 
     kind: ClassVar[str] = "exporter"
     library: str = "transformers"
+
+
+@dataclass(frozen=True)
+class FilterSpec(ComponentSpec[Filter | SurveyingFilter]):
+    """Looks for what is wrong with training data. `reasons` are those that its flaws give, each with what it means."""
+
+    kind: ClassVar[str] = "filter"
+    reasons: Mapping[str, str] = field(default_factory=dict)

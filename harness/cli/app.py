@@ -62,6 +62,7 @@ pass_app = click.make_pass_decorator(App)
 click.rich_click.COMMAND_GROUPS = {
     "harness": [
         {"name": "Do", "commands": ["loop", "init", "train", "export"]},
+        {"name": "Data", "commands": ["data", "lineage"]},
         {"name": "Evaluate", "commands": ["eval", "score", "compare", "gate", "bless", "power", "suites"]},
         {"name": "Judge", "commands": ["judge", "audit"]},
         {"name": "Look", "commands": ["runs", "show", "report", "export-log", "plugins", "doctor"]},
@@ -77,6 +78,7 @@ class LazyGroup(click.RichGroup):
         "loop": "run",
         "init": "init",
         "train": "train",
+        "data": "data",
         "compare": "compare",
         "eval": "eval",
         "score": "score",

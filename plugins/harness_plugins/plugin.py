@@ -9,9 +9,13 @@ from typing import Any
 from harness.hookspecs import hookimpl
 from harness.plugins import make_objective
 from harness.protocols import ModelRef, Objective, RunContext
-from harness.specs import Config, ExporterSpec, GeneratorSpec, NoConfig, ObjectiveSpec, UpdaterSpec
+from harness.specs import Config, ExporterSpec, FilterSpec, GeneratorSpec, NoConfig, ObjectiveSpec, UpdaterSpec
 from harness.types import digest
 from harness_plugins.exporters import AdapterExporter, MergedConfig, MergedExporter
+from harness_plugins.filters.duplicates.specs import SPECS as DUPLICATES
+from harness_plugins.filters.learning.specs import SPECS as LEARNING
+from harness_plugins.filters.privacy.specs import SPECS as PRIVACY
+from harness_plugins.filters.quality.specs import SPECS as QUALITY
 from harness_plugins.generators.configs import ScriptedConfig, ServerConfig, TransformersConfig, VllmConfig
 from harness_plugins.objectives.configs import (
     BetaConfig,
@@ -202,6 +206,11 @@ def harness_register_exporters() -> Iterable[ExporterSpec]:
         ExporterSpec("merged", "A whole model: the adapter added to its weights", MergedExporter, MergedConfig),
         ExporterSpec("adapter", "The PEFT adapter, with its model's tokenizer", AdapterExporter, library="peft"),
     ]
+
+
+@hookimpl
+def harness_register_filters() -> Iterable[FilterSpec]:
+    return [*QUALITY, *PRIVACY, *DUPLICATES, *LEARNING]
 
 
 def _lazy(module: str, name: str) -> Callable[[Any, RunContext], Any]:

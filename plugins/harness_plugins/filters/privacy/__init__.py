@@ -1,0 +1,1 @@
+"""Filters of what must not be learnt: personal data, secrets, unsafe content."""

@@ -1,0 +1,1 @@
+"""Filters of text that is not worth learning: spam, repetition, boilerplate, broken formats, odd lengths."""
