@@ -277,8 +277,17 @@ class SurveyingFilter(Protocol):
 
 
 @runtime_checkable
+class BatchSketching(SurveyingFilter, Protocol):
+    """A surveying filter that would rather sketch many records at once, as models do."""
+
+    def sketches(self, records: Sequence[Record]) -> Sequence[bytes]:
+        """`sketch` of each, in order."""
+        ...
+
+
+@runtime_checkable
 class ReportingFilter(Protocol):
-    """A filter that says what it saw of the whole: an estimate of noise, how many clusters there are."""
+    """A surveying filter that says what it saw of the whole: an estimate of noise, how many clusters there are."""
 
     def figures(self) -> Mapping[str, float]:
         """By name, after `survey`."""

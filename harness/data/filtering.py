@@ -12,7 +12,7 @@ from pydantic import Field
 
 from harness.data.record import Flaw, Record
 from harness.plugins import Registry
-from harness.protocols import Filter, ReportingFilter, RunContext, SurveyingFilter
+from harness.protocols import BatchSketching, Filter, ReportingFilter, RunContext, SurveyingFilter
 from harness.specs import Config
 
 Action = Literal["mend", "drop", "flag"]
@@ -123,11 +123,19 @@ def surveyed(
     }
 
 
+def sketched(seat: Seat, records: Sequence[Record]) -> list[bytes]:
+    """What a surveying filter needs of these records."""
+    if isinstance(seat.filter, BatchSketching):
+        return list(seat.filter.sketches(records))
+    assert isinstance(seat.filter, SurveyingFilter)
+    return [seat.filter.sketch(record) for record in records]
+
+
 def figures_of(sieve: Sieve) -> dict[str, float]:
-    """What filters say of the whole, by `FILTER/NAME`."""
+    """What surveying filters say of the whole, by `FILTER/NAME`."""
     return {
         f"{seat.use.name}/{name}": value
-        for seat in (*sieve.checking, *sieve.surveying)
+        for seat in sieve.surveying
         if isinstance(seat.filter, ReportingFilter)
         for name, value in seat.filter.figures().items()
     }
@@ -145,9 +153,8 @@ def sift(records: Sequence[Record], sieve: Sieve) -> Sifted:
             left[index] = kept
     wheres = [record.where for record in records]
     for seat in sieve.surveying:
-        assert isinstance(seat.filter, SurveyingFilter)
         alive = list(left)
-        for index, said in surveyed(seat, [seat.filter.sketch(left[i]) for i in alive], alive, wheres).items():
+        for index, said in surveyed(seat, sketched(seat, list(left.values())), alive, wheres).items():
             remarks.setdefault(index, []).extend(said)
             if dropped(said):
                 del left[index]
