@@ -203,14 +203,14 @@ class Cleaning:
         """Makes every chunk that is not there; how many there are."""
         workers = self.workers or os.cpu_count() or 1
         number = 0
-        with self.progress.task(f"filters on {self.source.name}", total=self.source.bytes) as advance:
-            with submitting(job, workers) as submit:
-                at = 0
-                for number, rows in enumerate(batches(self.source.raw(), CHUNK), start=1):
-                    if not self._chunk(number - 1).is_dir():
-                        submit(number - 1, rows)
-                    advance(rows[-1].end - at)
-                    at = rows[-1].end
+        named = f"filters on {self.source.name}"
+        with self.progress.task(named, total=self.source.bytes) as advance, submitting(job, workers) as submit:
+            at = 0
+            for number, rows in enumerate(batches(self.source.raw(), CHUNK), start=1):
+                if not self._chunk(number - 1).is_dir():
+                    submit(number - 1, rows)
+                advance(rows[-1].end - at)
+                at = rows[-1].end
         return number
 
     def _places(self, count: int) -> np.ndarray:

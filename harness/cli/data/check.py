@@ -93,7 +93,7 @@ def print_report(report: CleanReport, as_json: bool) -> None:
     for name, value in report.figures.items():
         click.echo(f"{name}  {value:.4g}")
     click.echo(
-        f"{report.source}: {report.rows:,} rows, {report.kept:,} kept ({report.changed:,} of them rewritten or flagged), "
+        f"{report.source}: {report.rows:,} rows, {report.kept:,} kept ({report.changed:,} rewritten or flagged), "
         f"{report.dropped:,} dropped, {report.unreadable:,} unreadable; {report.seconds:.1f} s, "
         f"{report.peak_memory / 2**30:.2f} GiB"
     )

@@ -38,9 +38,9 @@ def clean_command(
     the reasons) and `.report.json`. SOURCE is never touched. Rows say in `origin` where they come from.
 
     A filter's `action` says what follows: `mend` (rewrite where it can, else drop), `drop`, or `flag` (keep, and say so
-    in `origin`). The usual filters look at format, personal data, secrets, unsafe content, spam, boilerplate, repetition,
-    symbols, truncation, language, duplicates, length, templates and contradicting labels; of these unsafe content,
-    language, length and templates are flagged only. `harness plugins` lists all filters.
+    in `origin`). The usual filters look at format, personal data, secrets, unsafe content, spam, boilerplate,
+    repetition, symbols, truncation, language, duplicates, length, templates and contradicting labels; of these unsafe
+    content, language, length and templates are flagged only. `harness plugins` lists all filters.
     """
     from harness.data.cleaning import clean
     from harness.data.defaults import filter_uses
