@@ -77,7 +77,8 @@ def write_suite(folder: Path, suite: Suite, seed: int) -> None:
     with (folder / "items.jsonl").open("w") as handle:
         for prompt, wrong in known_pairs(list(suite.items), len(suite.items), seed):
             target = {"choices": [prompt.reference, wrong], "gold": 0}
-            handle.write(json.dumps(row(prompt) | {"target": target, "cluster": prompt.cluster}) + "\n")
+            item = row(prompt) | {"target": target, "cluster": prompt.cluster}
+            handle.write(json.dumps({**item, "messages": item.pop("prompt")}) + "\n")
 
 
 def train(objective: str, noise: float, data: Path, parent: Path, out: Path, view: View) -> None:
