@@ -78,7 +78,8 @@ def write_suite(folder: Path, suite: Suite, seed: int) -> None:
         for prompt, wrong in known_pairs(list(suite.items), len(suite.items), seed):
             target = {"choices": [prompt.reference, wrong], "gold": 0}
             item = row(prompt) | {"target": target, "cluster": prompt.cluster}
-            handle.write(json.dumps({**item, "messages": item.pop("prompt")}) + "\n")
+            item["messages"] = item.pop("prompt")
+            handle.write(json.dumps(item) + "\n")
 
 
 def train(objective: str, noise: float, data: Path, parent: Path, out: Path, view: View) -> None:
