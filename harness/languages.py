@@ -1,4 +1,4 @@
-"""Which language a text is in, told by py3langid: naive Bayes over byte n-grams (Lui and Baldwin 2012, ACL P12-3005)."""
+"""Which language a text is in, by py3langid: naive Bayes over byte n-grams (Lui and Baldwin 2012, ACL P12-3005)."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ PHRASES = (
 )
 WEIGHTS = {
     "phrases": 0.9,
-    "links": 0.6,
+    "links": 0.75,
     "phone": 0.3,
     "capitals": 0.4,
     "exclamations": 0.4,
@@ -113,7 +113,7 @@ WEIGHTS = {
 ENOUGH_PHRASES = 3
 """Different phrases that make the sign full."""
 ENOUGH_LINKS = 0.1
-"""Links for each word."""
+"""Links for each word; one link alone counts half at most."""
 ENOUGH_EXCLAMATIONS = 0.1
 """Exclamation marks for each word, from two on; or one run of three."""
 ENOUGH_EMOJI = 0.15
@@ -133,12 +133,14 @@ _SHOUT = re.compile(r"!{3,}|(?:!\s?\?){2,}")
 _MONEY = re.compile(
     r"\${2,}|[$€£]\s?\d[\d,.]*\s?(?:/|a|per|every)\s?(?:day|hour|week|month)|\d{2,3}\s?% (?:off|free)", re.IGNORECASE
 )
+_ASKED_FOR = re.compile(r"advert|marketing|promo|commercial|newsletter|slogan|\bad\b|campaign|spam", re.IGNORECASE)
 _EMOJI = re.compile("[\U0001f300-\U0001faff\u2600-\u27bf\u2b50]")
 _KEYWORD = re.compile(r"[^\W\d_]{4,}")
 
 
 class SpamFilter:
-    """Looks at what is asked, and at answers that are to be learnt; code and JSON are none."""
+    """Looks at what is asked, and at answers that are to be learnt. Code and JSON are no spam, and neither is
+    advertising that was asked for."""
 
     def __init__(self, config: SpamConfig) -> None:
         self.config = config
@@ -148,7 +150,7 @@ class SpamFilter:
         if self.config.prompts and (detail := self._detail(record.asked)) is not None:
             flaws.append(Flaw("spam", f"prompt: {detail}"))
         for index, text in learnt(record):
-            if (detail := self._detail(text)) is not None:
+            if (detail := self._detail(text)) is not None and not _ASKED_FOR.search(record.asked):
                 flaws.append(Flaw("spam", detail, answer=index))
         return flaws
 
@@ -181,7 +183,8 @@ def _phrases(text: str, plain: str, words: int) -> float:
 
 
 def _links(text: str, plain: str, words: int) -> float:
-    return len(_LINK.findall(text)) / words / ENOUGH_LINKS if "." in text or "://" in text else 0.0
+    count = len(_LINK.findall(text)) if "." in text or "://" in text else 0
+    return min(count / words / ENOUGH_LINKS, 0.5 if count == 1 else 1.0)
 
 
 def _money(text: str, plain: str, words: int) -> float:
