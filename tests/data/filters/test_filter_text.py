@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from quality_records import chat, make, record, said, text
+from quality_records import REGISTRY, chat, make, record, said, text
 
 from harness.data.filtering import FilterUse, make_sieve, sift
 from harness.data.record import Answer
@@ -32,11 +32,11 @@ def test_shares_of_what_was_there_before() -> None:
 
 
 def test_shares_of_ngrams() -> None:
-    words = "to be or not to be or to be so to be".split()
-    total = sum(map(len, words))  # 24
-    assert total == 24
-    assert top_share(words, 2, total) == 16 / 24  # "to be", four times four characters
-    assert duplicate_share(words, 3, total) == 12 / 24  # "to be or" twice, six characters each
+    words = ["to", "be", "or", "not", "to", "be", "or", "to", "be", "so", "to", "be"]
+    total = sum(map(len, words))
+    assert total == 25
+    assert top_share(words, 2, total) == 16 / 25  # "to be", four times four characters
+    assert duplicate_share(words, 3, total) == 12 / 25  # "to be or" twice, six characters each
     assert duplicate_share(words, 5, total) == 0
 
 
@@ -45,17 +45,12 @@ def test_overlapping_duplicates_are_counted_once() -> None:
     assert duplicate_share(words, 2, 12) == 1.0
 
 
-@pytest.mark.parametrize(("repeated", "flawed"), [(55, False), (65, True)])
-def test_a_long_text_is_held_to_the_published_bounds(repeated: int, flawed: bool) -> None:
-    """Of 400 words of one length 2 * 55 / 400 = 27.5% are in runs that come twice, far over .15; of a run of 29 words
-    twice 14.5% are, and of one of 31 words 15.5%."""
-    run = 29 if repeated == 55 else 31
-    long = WORDS[: 400 - run]
-    answer = " ".join([*long, *long[:run]])
-    # Bounds fall with n, down to .10 for 10: only those for 5 are looked at here.
-    found = duplicate_share(answer.split(), 5, 400 * 6)
-    assert found == 2 * run / 400
-    assert (found > 0.15) is flawed
+@pytest.mark.parametrize(("run", "reasons"), [(19, []), (21, ["duplicate_ngrams"])])
+def test_a_long_text_is_held_to_the_published_bounds(run: int, reasons: list[str]) -> None:
+    """Of 400 words of one length 38 are in runs of 10 that come twice, 9.5%, or 42, 10.5%; the bound is 10%."""
+    words = [*WORDS[: 400 - run], *WORDS[:run]]
+    assert duplicate_share(words, 10, 400 * 6) == 2 * run / 400
+    assert said("repetition", record(" ".join(words))) == reasons
 
 
 def test_duplicate_ngrams() -> None:
@@ -70,14 +65,15 @@ def test_bounds_grow_as_words_get_fewer() -> None:
     assert said("repetition", record("I like cats very much. " * 8)) == ["top_ngram"]
     assert said("repetition", record("I like cats very much. " * 3)) == []  # 15 words: under min_words
     assert said("repetition", record(" ".join([*WORDS[:26], *WORDS[:26]]))) == ["duplicate_ngrams"]
-    assert said("repetition", record(" ".join([*WORDS[:26], *WORDS[:26]])), scale=2.0) == []
+    assert said("repetition", record(" ".join([*WORDS[:26], *WORDS[:26]])), scale=3.0) == []
 
 
 def test_lines_and_paragraphs() -> None:
     same = [" ".join(WORDS[i : i + 3]) for i in range(0, 21, 3)]
-    assert said("repetition", record("\n".join([*same, *same[:2]]))) == []  # 2 of 9 lines, 22% of the characters?
+    assert said("repetition", record("\n".join([*same, *same[:1]]))) == []  # 1 of 8 lines
+    assert said("repetition", record("\n".join([*same, *same[:2]]))) == ["duplicate_lines"]  # 22% of the characters
     assert said("repetition", record("\n".join([*same, *same[:4]]))) == ["duplicate_lines"]
-    assert said("repetition", record("\n\n".join([*same, *same[:4]]))) == ["duplicate_lines"]
+    assert said("repetition", record("\n\n".join([*same, *same[:4]]))) == ["duplicate_paragraphs"]
 
 
 def test_scripts_without_spaces_are_read_by_characters() -> None:
@@ -97,6 +93,7 @@ def test_prose_is_what_is_left_around_code() -> None:
     assert prose(f"Try it:\n```python\n{CODE}```\nand `x`.").split() == ["Try", "it:", "and", "."]
     assert prose("| a | b |\n|---|---|\nAnd so on.").strip() == "And so on."
     assert prose("[1] A note.") == "[1] A note."
+    assert prose("<think>Well.</think>So it is.") == "<think>Well.</think>So it is."
 
 
 # ---------------------------------------------------------------- symbols
@@ -166,7 +163,8 @@ def test_phrases() -> None:
 def test_a_closing_is_cut_off() -> None:
     answer = "The capital is Paris. I hope this helps! Let me know if you have any other questions."
     (flaw,) = make("boilerplate").check(record(answer))
-    assert flaw.reason == "closing" and flaw.rewritten is not None
+    assert flaw.reason == "closing"
+    assert flaw.rewritten is not None
     assert flaw.rewritten.answers[0].text == "The capital is Paris."
     assert said("boilerplate", record(answer), closings=False) == []
     assert said("boilerplate", record("I hope this helps!")) == []  # nothing would be left
@@ -175,12 +173,9 @@ def test_a_closing_is_cut_off() -> None:
 
 def test_every_closing_of_a_pair_is_cut_off_in_one_record() -> None:
     pair = chat([{"role": "user", "content": "?"}], [Answer("Yes. Hope this helps!"), Answer("So. Hope this helps!")])
-    registry = RunContext().components
-    assert registry is None
     flaws = make("boilerplate").check(pair)
-    assert {flaw.answer for flaw in flaws} == {0, 1} and flaws[0].rewritten == flaws[1].rewritten
-    from quality_records import REGISTRY
-
+    assert {flaw.answer for flaw in flaws} == {0, 1}
+    assert flaws[0].rewritten == flaws[1].rewritten
     sieve = make_sieve([FilterUse(name="boilerplate")], REGISTRY, RunContext(components=REGISTRY))
     (kept,) = sift([pair], sieve).kept
     assert [answer.text for answer in kept.answers] == ["Yes.", "So."]
@@ -274,7 +269,7 @@ def test_a_language_that_nobody_knows() -> None:
 
 SPAM = (
     "BUY NOW!!! Cheap replica watches at www.best-deals.shop - 90% OFF, limited time offer! Click here now.",
-    "Congratulations! You have been selected as the winner of our lottery. Claim your prize!!! Call now 1-800-555-0199.",
+    "Congratulations! You have been selected as the winner of a lottery. Claim your prize!!! Call now 1-800-555-0199.",
     "Make money from home! Earn $500 per day. 100% FREE. Sign up now at http://easy-cash.biz before it is too late!",
     "Great post! Visit my site for the best casino bonus: http://casino-win.com http://poker-win.com",
     "CALL NOW 0800 123 4567 for the CHEAPEST LOANS, NO CREDIT CHECK, APPROVED IN MINUTES!!!",

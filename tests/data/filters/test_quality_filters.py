@@ -1,4 +1,4 @@
-"""What holds for all quality filters: they take any text, give the reasons that they name, and leave good data alone."""
+"""What holds for all quality filters: they take any text, give reasons that they name, leave good data alone."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class RepetitionFilter:
         return self._lines(text) or self._words(units(text))
 
     def _lines(self, text: str) -> tuple[str, str] | None:
-        for reason, mark in (("duplicate_lines", "\n"), ("duplicate_paragraphs", "\n\n")):
+        for reason, mark in (("duplicate_paragraphs", "\n\n"), ("duplicate_lines", "\n")):
             if text.count(mark) < self.config.min_lines - 1:
                 continue
             pieces = [piece for part in text.split(mark) if (piece := part.strip())]

@@ -9,7 +9,7 @@ from harness.data.record import Record
 from harness.tools import CALL_MARKS
 
 # What JSON, calls and markup begin with. `[1]` and `[Name]` may begin prose.
-_DATA = re.compile(r"\s*(?:\{\s*[\"}]|\[\s*[\[{\"\]]|<[!?a-zA-Z])")
+_DATA = re.compile(r"\s*(?:\{\s*[\"}]|\[\s*[\[{\"\]]|<(?!think>)[!?a-zA-Z])")
 _MARKS = tuple(mark for mark in CALL_MARKS if "think" not in mark)
 _QUERY = ("SELECT ", "INSERT INTO ", "UPDATE ", "CREATE TABLE ", "ALTER TABLE ", "DELETE FROM ")
 _FENCED = re.compile(r"^ {0,3}(```+|~~~+)[^\n]*$.*?(?:^ {0,3}\1|\Z)", re.MULTILINE | re.DOTALL)
