@@ -78,7 +78,8 @@ class PrivateKeyBlockDetector(RegexBasedDetector):
         re.compile(
             r"-----BEGIN [A-Z0-9 ]{0,20}PRIVATE KEY(?: BLOCK)?-----(?:"
             # The whole of it, or, cut off, all lines of base64 and headers (`Proc-Type: ...`) that follow.
-            r"(?=\s*[\w/+:])[^-]{16,20000}(?:-(?!----END)[^-]{0,20000}){0,50}-----END [A-Z0-9 ]{0,20}PRIVATE KEY(?: BLOCK)?-----"
+            r"(?=\s*[\w/+:])[^-]{16,20000}(?:-(?!----END)[^-]{0,20000}){0,50}-----END "
+            r"[A-Z0-9 ]{0,20}PRIVATE KEY(?: BLOCK)?-----"
             r"|(?:\s+(?:[A-Z][\w-]+: [^\n]{1,80}|[A-Za-z0-9/+=]{16,}))+)"
         ),
         re.compile(r"PuTTY-User-Key-File-[23]:[\s\S]{1,20000}?Private-(?:MAC|Hash): ?[0-9a-f]+"),
@@ -88,13 +89,13 @@ class PrivateKeyBlockDetector(RegexBasedDetector):
 @dataclass(frozen=True)
 class Pattern:
     """`group` of a match is the secret. `valid` says whether it is one after all. A match is only in text in which
-    `needs` is: cheaper to look for, and shared by many."""
+    all of `needs` are: cheaper to look for, and shared by many."""
 
     reason: str
     regex: re.Pattern[str]
     group: int
     valid: Callable[[str], bool] | None
-    needs: re.Pattern[str]
+    needs: tuple[re.Pattern[str], ...]
 
 
 # Their patterns name the assignment, or the URL, around the secret, which is the first group.
@@ -133,22 +134,22 @@ DETECTORS: tuple[tuple[str, type[RegexBasedDetector]], ...] = (
 )
 
 _LONG = re.compile(r"[A-Za-z0-9_+/=-]{24}")
-_LONGER = re.compile(r"[A-Za-z0-9_-]{44}")
-NEEDS: dict[type[RegexBasedDetector], re.Pattern[str]] = {
-    PrivateKeyBlockDetector: re.compile(r"PRIVATE KEY|PuTTY-User"),
-    AWSKeyDetector: re.compile(r"A[3BCKS][TIC][A-Z0-9]{17}"),
-    NpmDetector: re.compile(r":_authToken="),
-    SlackDetector: re.compile(r"-\d+-|://"),
-    JwtTokenDetector: re.compile(r"eyJ"),
-    ArtifactoryDetector: re.compile(r"AKC[a-zA-Z0-9]{10}|AP[0-9A-F][a-zA-Z0-9]{8}"),
-    BasicAuthDetector: re.compile(r"://[^\s/]*@"),
-    CloudantDetector: re.compile(r"[A-Za-z]{24}|[0-9A-Fa-f]{64}"),
+_LONGER = (_LONG, re.compile(r"[A-Za-z0-9_-]{44}"))
+NEEDS: dict[type[RegexBasedDetector], tuple[re.Pattern[str], ...]] = {
+    PrivateKeyBlockDetector: (re.compile(r"PRIVATE KEY|PuTTY-User"),),
+    AWSKeyDetector: (re.compile(r"A[3BCKS][TIC][A-Z0-9]{17}"),),
+    NpmDetector: (re.compile(r":_authToken="),),
+    SlackDetector: (re.compile(r"-\d+-|://"),),
+    JwtTokenDetector: (re.compile(r"eyJ"),),
+    ArtifactoryDetector: (re.compile(r"AKC[a-zA-Z0-9]{10}|AP[0-9A-F][a-zA-Z0-9]{8}"),),
+    BasicAuthDetector: (re.compile(r"://[^\s/]*@"),),
+    CloudantDetector: (_LONG, re.compile(r"[A-Za-z]{24}|[0-9A-Fa-f]{64}")),
     IbmCloudIamDetector: _LONGER,
     IbmCosHmacDetector: _LONGER,
     SoftlayerDetector: _LONGER,
-    MailchimpDetector: re.compile(r"-us\d"),
-    TelegramBotTokenDetector: re.compile(r"\d:[0-9A-Za-z_-]{35}"),
-    StripeDetector: re.compile(r"k_live_"),
+    MailchimpDetector: (re.compile(r"-us\d"),),
+    TelegramBotTokenDetector: (_LONG, re.compile(r"\d:[0-9A-Za-z_-]{35}")),
+    StripeDetector: (re.compile(r"k_live_"),),
 }
 """Of the detectors whose tokens may be shorter than `_LONG`, or whose patterns are slow."""
 
@@ -167,8 +168,8 @@ def _group(detector: type[RegexBasedDetector], regex: re.Pattern[str]) -> int:
     return 1 if named else 0
 
 
-def _needs(detector: type[RegexBasedDetector], regex: re.Pattern[str]) -> re.Pattern[str]:
-    return _LONG if detector is AWSKeyDetector and regex.groups else NEEDS.get(detector, _LONG)
+def _needs(detector: type[RegexBasedDetector], regex: re.Pattern[str]) -> tuple[re.Pattern[str], ...]:
+    return (_LONG,) if detector is AWSKeyDetector and regex.groups else NEEDS.get(detector, (_LONG,))
 
 
 def _valid(detector: type[RegexBasedDetector]) -> Callable[[str], bool] | None:

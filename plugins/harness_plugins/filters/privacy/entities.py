@@ -91,7 +91,7 @@ _ADDRESS = re.compile(
 )
 _HOME = re.compile(
     r"address|\blive[sd]? (?:at|on)|living (?:at|on)|\breside[sd]? at|\bship(?:ped|ping)?\b|\bdeliver|\bmail(?:ing)?\b"
-    r"|\bhome\b|\bhouse\b|\bmoved? to\b|\bbilling\b|\bpick (?:me|him|her|us|them) up\b",
+    r"|\bhome\b|(?:my|his|her|our|their|your|'s) house\b|\bmoved? to\b|\bbilling\b|\bpick (?:me|him|her|us|them) up\b",
     re.IGNORECASE,
 )
 # Of forms and films.

@@ -91,8 +91,8 @@ _ISSUER = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}|3[47]\d{13}"
     r"|6(?:011|5\d\d|4[4-9]\d)\d{12}|3(?:0[0-5]|[68]\d)\d{11}|35(?:2[89]|[3-8]\d)\d{12}|62\d{14,17}"
 )
-_TEST_CARDS = {"37828224" "6310005", "37144963" "5398431", "40128888" "88881881", "60110009" "90139424"}
-_MANUAL_IBANS = {"GB82WEST" "12345698765432", "DE893704" "00440532013000", "FR142004101005" "0500013M02606"}
+_TEST_CARDS = {"378282246310005", "371449635398431", "4012888888881881", "6011000990139424"}
+_MANUAL_IBANS = {"GB82WEST12345698765432", "DE89370400440532013000", "FR1420041010050500013M02606"}
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])")
 
 
@@ -163,7 +163,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
 }
 # Prefixes that were never given: HMRC's rules for National Insurance numbers.
 _NINO = re.compile(r"(?!BG|GB|KN|NK|NT|TN|ZZ|QQ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]\d{6}[A-D]")
-_SEQUENCE = "01234567890" "9876543210"
+_SEQUENCE = "012345678909876543210"
 
 
 def national_numbers(names: tuple[str, ...], fictitious: bool) -> Finder:

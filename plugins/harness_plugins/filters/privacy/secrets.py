@@ -32,8 +32,10 @@ FEW = 4
 class Secrets:
     def __init__(self, config: SecretsConfig) -> None:
         self.config = config
-        self.patterns = patterns()
-        self.needs = list({pattern.needs: None for pattern in self.patterns})
+        # One search for what many patterns need.
+        self.patterns: dict[tuple[re.Pattern[str], ...], list[Pattern]] = {}
+        for pattern in patterns():
+            self.patterns.setdefault(pattern.needs, []).append(pattern)
         self.keyword = KeywordDetector()
         self.entropy = (Base64HighEntropyString(), HexHighEntropyString())
 
@@ -48,11 +50,12 @@ class Secrets:
         return apart(found)
 
     def _matches(self, text: str) -> Iterator[Span]:
-        met = {needs for needs in self.needs if needs.search(text)}
-        for pattern in self.patterns if met else ():
-            for match in pattern.regex.finditer(text) if pattern.needs in met else ():
-                if (span := self._span(text, match, pattern)) is not None:
-                    yield span
+        for needs, sharing in self.patterns.items():
+            if all(need.search(text) for need in needs):
+                for pattern in sharing:
+                    for match in pattern.regex.finditer(text):
+                        if (span := self._span(text, match, pattern)) is not None:
+                            yield span
 
     def _span(self, text: str, match: re.Match[str], pattern: Pattern) -> Span | None:
         start, end = match.span(pattern.group)
@@ -77,7 +80,9 @@ class Secrets:
         for line in text.splitlines(keepends=True):
             values = [("keyword", value) for value in self.keyword.analyze_string(line)] if self.config.keywords else []
             for plugin in self.entropy if self.config.entropy else ():
-                random = (v for v in plugin.analyze_string(line) if plugin.calculate_shannon_entropy(v) > plugin.entropy_limit)
+                random = (
+                    v for v in plugin.analyze_string(line) if plugin.calculate_shannon_entropy(v) > plugin.entropy_limit
+                )
                 values += [("entropy", value) for value in random]
             for reason, value in values:
                 if self.config.fictitious or (_looks_real(value) and not heuristic.is_potential_uuid(value)):
