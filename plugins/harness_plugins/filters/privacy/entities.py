@@ -96,7 +96,8 @@ _HOME = re.compile(
 )
 # Of forms and films.
 _NOBODYS = re.compile(
-    r"123 |(?:1234|12345|456|789) (?:Main|First|Elm|Oak|Maple|Pine) |742 Evergreen|1600 Pennsylvania|1600 Amphitheatre|10 Downing|221B? Baker|4 Privet"
+    r"123 |(?:1234|12345|456|789) (?:Main|First|Elm|Oak|Maple|Pine) "
+    r"|742 Evergreen|1600 Pennsylvania|1600 Amphitheatre|10 Downing|221B? Baker|4 Privet"
 )
 
 

@@ -45,12 +45,13 @@ def unescaped(text: str) -> str:
 
 
 def apart(spans: list[Span]) -> list[Span]:
-    """Spans in order, without those that overlap one that was named before them, or that hold a placeholder."""
+    """Spans in order, without those that overlap one that was named before them."""
     kept: list[Span] = []
     for span in spans:
-        if not any(span.start < other.end and other.start < span.end for other in kept):
-            kept.append(span)
-    return sorted(kept, key=lambda span: span.start)
+        at = bisect_right(kept, span.start, key=lambda other: other.start)
+        if (at == 0 or kept[at - 1].end <= span.start) and (at == len(kept) or span.end <= kept[at].start):
+            kept.insert(at, span)
+    return kept
 
 
 def redact(record: Record, find: Find, placeholder: Placeholder, *, tools: bool) -> list[Flaw]:
