@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.data.record import Answer, Record
+from harness.training_data import KEYS
 from harness.types import Prompt, canonical_json, digest
 
 
@@ -17,13 +18,15 @@ def record_of(row: Mapping[str, Any], source: str, place: int) -> Record:
         *messages, last = row["messages"]
         prompt = Prompt(str(row.get("id") or digest([messages, tools])[:16]), tuple(messages), tools=tools)
         return Record(prompt, (Answer(last["content"]),), "demonstration", source, place)
-    asked = [{"role": "user", "content": row["prompt"]}]
+    given = row["prompt"]
+    asked = given if isinstance(given, list) else [{"role": "user", "content": given}]
+    extra = {key: value for key, value in row.items() if key not in KEYS}
     prompt = Prompt(str(row.get("id") or digest([asked, tools])[:16]), tuple(asked), tools=tools)
     if "chosen" in row:
-        return Record(prompt, (Answer(row["chosen"]), Answer(row["rejected"], 0.0)), "pair", source, place)
+        return Record(prompt, (Answer(row["chosen"]), Answer(row["rejected"], 0.0)), "pair", source, place, extra)
     if "label" in row:
-        return Record(prompt, (Answer(row["completion"], float(row["label"])),), "label", source, place)
-    return Record(prompt, (Answer(row["completion"]),), "demonstration", source, place)
+        return Record(prompt, (Answer(row["completion"], float(row["label"])),), "label", source, place, extra)
+    return Record(prompt, (Answer(row["completion"]),), "demonstration", source, place, extra)
 
 
 def row_of(record: Record) -> dict[str, Any]:
