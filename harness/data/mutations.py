@@ -15,6 +15,7 @@ from harness.types import Prompt
 
 Calls = list[ToolCall]
 Tools = Sequence[Mapping[str, Any]]
+Write = Callable[[Sequence[ToolCall]], str]
 Mutation = Callable[[Calls, Tools, random.Random], Calls | None]
 """(the right calls, the prompt's tools, randomness) -> wrong calls, or None where it cannot be applied."""
 
@@ -24,9 +25,7 @@ def mutate(prompt: Prompt, kind: str, rng: random.Random) -> str | None:
     return mutate_calls(parse_calls(prompt.reference or "[]"), prompt.tools, kind, rng)
 
 
-def mutate_calls(
-    calls: Calls, tools: str, kind: str, rng: random.Random, write: Callable[[Sequence[ToolCall]], str] = write_calls
-) -> str | None:
+def mutate_calls(calls: Calls, tools: str, kind: str, rng: random.Random, write: Write = write_calls) -> str | None:
     """These calls made wrong in one of KINDS, as `write` writes them; None where they cannot be."""
     if kind in WRITINGS:
         return WRITINGS[kind](write(calls), rng)
@@ -34,19 +33,23 @@ def mutate_calls(
     return None if wrong is None else write(wrong)
 
 
-def writer_of(text: str) -> Callable[[Sequence[ToolCall]], str] | None:
-    """What writes calls as this answer has them, so that a wrong answer differs in what is wrong alone: a JSON list, one
-    JSON object or `<tool_call>` blocks. None for other syntaxes."""
+def writer_of(text: str) -> Write | None:
+    """What writes calls as this answer has them (a JSON list, one JSON object, `<tool_call>` blocks), so that a wrong
+    answer differs in what is wrong alone. None for other syntaxes."""
     start = text.lstrip()
     if start.startswith("<tool_call>"):
-        return lambda calls: write_tagged_calls(calls) if calls else "[]"
-    if start.startswith("["):
-        return None if start.startswith("[TOOL_CALLS]") else write_calls
-    return (
-        (lambda calls: write_calls(calls)[1:-1] if len(calls) == 1 else write_calls(calls))
-        if start[:1] == "{"
-        else None
-    )
+        return _write_tagged
+    if start.startswith("{"):
+        return _write_bare
+    return write_calls if start.startswith("[") and not start.startswith("[TOOL_CALLS]") else None
+
+
+def _write_tagged(calls: Sequence[ToolCall]) -> str:
+    return write_tagged_calls(calls) if calls else "[]"
+
+
+def _write_bare(calls: Sequence[ToolCall]) -> str:
+    return write_calls(calls)[1:-1] if len(calls) == 1 else write_calls(calls)
 
 
 # ---------------------------------------------------------------- which calls are made

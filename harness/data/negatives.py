@@ -1,4 +1,4 @@
-"""Wrong tool calls beside right ones, with known labels: made by mutation, and written only if a judge calls them wrong.
+"""Wrong tool calls beside right ones, with known labels: made by mutation, and kept only if a judge calls them wrong.
 
 prompt, right calls -> one mutant a kind -> the judge's verdicts -> pairs, or labelled answers
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -18,6 +17,7 @@ from pydantic import Field, field_validator
 from harness.data.mutations import KINDS, mutate_calls, writer_of
 from harness.data.record import Answer, Record
 from harness.data.rows import origin_of
+from harness.data.splitting import hashed
 from harness.errors import did_you_mean
 from harness.judging import Bench
 from harness.pairs import TIE
@@ -57,8 +57,10 @@ class Tally:
     """Prompts without a right answer in tool calls, or in a syntax that is read but not written."""
     refused: int = 0
     """Prompts whose right answer the judge calls wrong, or that calls what its tools do not have."""
-    written: Counter[str] = field(default_factory=Counter)
-    accepted: Counter[str] = field(default_factory=Counter)
+    repeated: int = 0
+    """Prompts that came before with the same right answer."""
+    written: dict[str, int] = field(default_factory=dict)
+    accepted: dict[str, int] = field(default_factory=dict)
     """Mutants that the judge accepts: an optional argument left out, an order that does not matter."""
 
 
@@ -77,7 +79,7 @@ def negatives(records: Iterable[Record], bench: Bench, config: NegativesConfig, 
 
     Which kinds a prompt gets follows from the seed and the prompt: what is added changes no other's.
     """
-    rights = (right for record in records if (right := _right(record, tally)) is not None)
+    rights = _fresh((right for record in records if (right := _right(record, tally)) is not None), tally)
     while batch := list(islice(rights, BATCH)):
         mutants = [_mutants(right, config) for right in batch]
         groups = [_group(right, [right.text, *made.values()]) for right, made in zip(batch, mutants, strict=True)]
@@ -88,9 +90,11 @@ def negatives(records: Iterable[Record], bench: Bench, config: NegativesConfig, 
                 continue
             verdicts = dict(zip(made, rewards, strict=True))
             wrong = [kind for kind, reward in verdicts.items() if reward is not None and reward < 1 - TIE]
-            tally.accepted.update(kind for kind, reward in verdicts.items() if reward is not None and kind not in wrong)
+            _count(
+                tally.accepted, [kind for kind, value in verdicts.items() if value is not None and kind not in wrong]
+            )
             chosen = wrong[: config.per_prompt]
-            tally.written.update(chosen)
+            _count(tally.written, chosen)
             tally.used += bool(chosen)
             yield from _rows(right, {kind: made[kind] for kind in chosen}, config.form)
 
@@ -146,6 +150,22 @@ def _right(record: Record, tally: Tally) -> Right | None:
         tally.refused += 1
         return None
     return Right(record, replace(record.prompt, target=target), calls, write(calls))
+
+
+def _fresh(rights: Iterable[Right], tally: Tally) -> Iterator[Right]:
+    """Each prompt with a right answer once: its mutants would be the same again."""
+    seen: set[int] = set()
+    for right in rights:
+        name = hashed(right.prompt.question, right.text)
+        tally.repeated += name in seen
+        if name not in seen:
+            seen.add(name)
+            yield right
+
+
+def _count(counts: dict[str, int], kinds: Sequence[str]) -> None:
+    for kind in kinds:
+        counts[kind] = counts.get(kind, 0) + 1
 
 
 def _mutants(right: Right, config: NegativesConfig) -> dict[str, str]:

@@ -18,7 +18,7 @@ from harness.jsonl import require_absent
 
 
 def good_records(source: str) -> Iterator[Record]:
-    """The records of a file or run. Raises ConfigError at the first row that is none, and where there is none at all."""
+    """The records of a file or run. Raises ConfigError at the first row that is none, and where there is no row."""
     found = False
     for record in read_records(source):
         if isinstance(record, BadRow):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -45,7 +44,7 @@ class Side:
     clusters: int = 0
     words: int = 0
     """Of all that is asked and answered, but for system messages."""
-    kinds: Counter[str] = field(default_factory=Counter)
+    kinds: dict[str, int] = field(default_factory=dict)
     worth: float | None = None
     """Mean worth of answers that are labelled or rewarded, None where none is."""
 
@@ -181,7 +180,7 @@ def _write(
             count.rows += 1
             count.prompts += question not in seen
             count.words += len(record.text.split())
-            count.kinds[record.kind] += 1
+            count.kinds[record.kind] = count.kinds.get(record.kind, 0) + 1
             names[side].add(read.clusters.name(question))
             if seen.setdefault(question, side) != side:
                 across.add(question)

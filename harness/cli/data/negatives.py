@@ -44,10 +44,10 @@ def negatives_command(
     from harness.cli.tables import table
 
     tally = report.tally
-    rows = [[kind, str(tally.written[kind]), str(tally.accepted[kind])] for kind in config.kinds]
+    rows = [[kind, str(tally.written.get(kind, 0)), str(tally.accepted.get(kind, 0))] for kind in config.kinds]
     click.echo(table(["kind", "written", "accepted by the judge, left out"], rows))
     click.echo(
         f"prompts: {tally.prompts}, used: {tally.used}, without readable calls: {tally.unreadable}, "
-        f"whose calls are not right: {tally.refused}"
+        f"whose calls are not right: {tally.refused}, repeated: {tally.repeated}"
     )
     click.echo(f"negatives  {out}, {report.rows} rows")
