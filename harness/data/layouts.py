@@ -20,7 +20,7 @@ def record_of(row: Mapping[str, Any], source: str, place: int) -> Record:
         return Record(prompt, (Answer(last["content"]),), "demonstration", source, place)
     given = row["prompt"]
     asked = given if isinstance(given, list) else [{"role": "user", "content": given}]
-    extra = {key: value for key, value in row.items() if key not in KEYS}
+    extra = {key: value for key, value in row.items() if key not in KEYS or key == "origin"} | row.get("extra", {})
     prompt = Prompt(str(row.get("id") or digest([asked, tools])[:16]), tuple(asked), tools=tools)
     if "chosen" in row:
         return Record(prompt, (Answer(row["chosen"]), Answer(row["rejected"], 0.0)), "pair", source, place, extra)
@@ -35,8 +35,18 @@ def row_of(record: Record) -> dict[str, Any]:
     if record.prompt.tools:
         row["tools"] = json.loads(record.prompt.tools)
     row["prompt"] = [dict(message) for message in record.prompt.messages]
+    if record.kind == "group":
+        raise ValueError("a group is no row; `harness data pairs` makes pairs of it")
     if record.kind == "pair":
-        return row | {"chosen": record.answers[0].text, "rejected": record.answers[1].text}
-    if record.kind == "label":
-        return row | {"completion": record.answers[0].text, "label": record.answers[0].worth == 1.0}
-    return row | {"completion": record.answers[0].text}
+        row |= {"chosen": record.answers[0].text, "rejected": record.answers[1].text}
+    elif record.kind == "label":
+        row |= {"completion": record.answers[0].text, "label": record.answers[0].worth == 1.0}
+    elif record.kind == "demonstration":
+        row |= {"completion": record.answers[0].text}
+    return row | _beside(record)
+
+
+def _beside(record: Record) -> dict[str, Any]:
+    extra = dict(record.extra)
+    origin = {"origin": extra.pop("origin")} if isinstance(extra.get("origin"), dict) else {}
+    return origin | ({"extra": extra} if extra else {})

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.mixing import MixConfig, apportion, drawn, from_easy, in_order, largest, measure, shares
-from harness.data.rows import good_records, line_of, origin_of, require_writable, write_lines
-from harness.errors import ConfigError
+from harness.data.row_files import good_records, line_of, origin_of, require_writable, write_lines
 from harness.protocols import Progress
 
 
@@ -48,18 +47,14 @@ class _Read:
 
 def mix_files(sources: Sequence[str], out: Path, config: MixConfig, progress: Progress) -> MixReport:
     """Write the mixture of `sources` to `out`. Raises ConfigError before that for rows that cannot be read or lack
-    what the curriculum goes by, weights that are none, sources too small for them, and a file that is there."""
+    what the curriculum goes by, and for a file that is there."""
     require_writable(out)
-    if config.weights is not None and (len(config.weights) != len(sources) or min(config.weights) <= 0):
-        raise ConfigError("a weight is not above 0", where="mix", remedy="Leave out what is not to be mixed in.")
     with progress.task("read") as advance:
         read = [_source(source, config, advance) for source in sources]
     counts = [len(one.lines) for one in read]
     parts = shares(counts, config)
     most = largest(counts, parts, config.max_repeats)
     size = min(config.size or most, most)
-    if size == 0:
-        raise ConfigError("too few rows for these weights", where="mix", remedy="Make the weights more equal.")
     taken = apportion(size, parts)
     rows = [
         (one, row, f"{sources[index]} {one.keys[row]} {turn}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Annotated
 
 from pydantic import Field
 
@@ -20,7 +21,7 @@ from harness.specs import Config
 class MixConfig(Config):
     """How sources are mixed."""
 
-    weights: tuple[float, ...] | None = None
+    weights: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] | None = None
     """Of each source. Default: by its number of rows n and the temperature, n^(1/T)."""
     temperature: float = Field(default=1.0, ge=1)
     """1 takes sources as large as they are, more makes them more equal (Conneau et al. 2019, arXiv:1911.02116, whose
@@ -39,7 +40,7 @@ class MixConfig(Config):
 def shares(counts: Sequence[int], config: MixConfig) -> list[Fraction]:
     """What share of the mixture each source is, summing to 1."""
     given = config.weights or [count ** (1 / config.temperature) for count in counts]
-    weights = [Fraction(weight).limit_denominator(10**9) for weight in given]
+    weights = [Fraction(weight) for weight in given]
     return [weight / sum(weights) for weight in weights]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from harness.api import find_suite
 from harness.data.negatives import NegativesConfig, Tally, negatives, of_suite
 from harness.data.record import Record
-from harness.data.rows import good_records, line_of, require_writable, write_lines
+from harness.data.row_files import good_records, line_of, require_writable, write_lines
 from harness.errors import ConfigError
 from harness.judging import Bench, seat_judges
 from harness.plugins import Registry

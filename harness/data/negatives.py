@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 
 from harness.data.mutations import KINDS, mutate_calls, writer_of
 from harness.data.record import Answer, Record
-from harness.data.rows import origin_of
+from harness.data.row_files import origin_of
 from harness.data.splitting import hashed
 from harness.errors import did_you_mean
 from harness.judging import Bench

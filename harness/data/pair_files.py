@@ -17,7 +17,7 @@ from harness.data.pairing import (
     of_group,
     of_labels,
 )
-from harness.data.rows import good_records, line_of, require_writable, write_lines
+from harness.data.row_files import good_records, line_of, require_writable, write_lines
 from harness.errors import ConfigError
 from harness.protocols import Progress, RunContext
 from harness.records import read_groups

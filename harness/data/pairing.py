@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harness.data.record import Answer, Record
-from harness.data.rows import origin_of
+from harness.data.row_files import origin_of
 from harness.errors import ConfigError
 from harness.pairs import Margins, choose_pairs, judged_margins, reward_margins
 from harness.specs import Config

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.record import Record
-from harness.data.rows import good_records, line_of
+from harness.data.row_files import good_records, line_of
 from harness.data.splitting import (
     Assignment,
     Clusters,

@@ -34,13 +34,11 @@ def good_records(source: str) -> Iterator[Record]:
 
 
 def line_of(record: Record) -> str:
-    """A record as a line of JSON, with the columns that mean nothing here. Raises ConfigError for a group, of which a
-    row holds no more than a pair."""
+    """A record as a line of JSON. Raises ConfigError for a group, of which a row holds no more than a pair."""
     try:
-        row = row_of(record)
+        return json.dumps(row_of(record), ensure_ascii=False) + "\n"
     except ValueError as error:
-        raise ConfigError(str(error), where=record.where, remedy="Make pairs of it: `harness data pairs`.") from None
-    return json.dumps({**record.extra, **row}, ensure_ascii=False) + "\n"
+        raise ConfigError(str(error), where=record.where, remedy="Give rows with one answer or two.") from None
 
 
 def origin_of(record: Record) -> dict[str, Any]:
