@@ -30,7 +30,7 @@ def good_records(source: str) -> Iterator[Record]:
         found = True
         yield record
     if not found:
-        raise ConfigError("it holds no row", where=source, remedy="Name data.")
+        raise ConfigError("it holds no row", where=source, remedy="Name one that holds some.")
 
 
 def line_of(record: Record) -> str:
