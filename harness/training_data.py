@@ -23,8 +23,9 @@ FORMATS = (
 )
 
 
-KEYS = {"id", "tools", "prompt", "chosen", "rejected", "completion", "label", "messages", "text"}
-"""Others are refused: a misspelt `label` would turn a bad answer into a good one."""
+KEYS = {"id", "tools", "prompt", "chosen", "rejected", "completion", "label", "messages", "text", "origin", "extra"}
+"""Others are refused: a misspelt `label` would turn a bad answer into a good one. `origin` says where a cleaned row is
+from, `extra` holds what its file said besides; neither is learnt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ def _row(values: dict[str, Any], *, where: str) -> Row:
 
 def _only(keys: Collection[str], values: Mapping[str, Any], where: str) -> None:
     """A key that is read by nothing would mean something else to whoever wrote it."""
-    if extra := sorted(set(values) - {*keys, "id", "tools"}):
+    if extra := sorted(set(values) - {*keys, "id", "tools", "origin", "extra"}):
         raise ConfigError(f"{extra[0]!r} does not go with {sorted(keys)[-1]}", where=where, remedy="Write two rows.")
 
 

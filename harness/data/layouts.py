@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.data.record import Answer, Record
+from harness.training_data import KEYS
 from harness.types import Prompt, canonical_json, digest
 
 
@@ -17,13 +18,15 @@ def record_of(row: Mapping[str, Any], source: str, place: int) -> Record:
         *messages, last = row["messages"]
         prompt = Prompt(str(row.get("id") or digest([messages, tools])[:16]), tuple(messages), tools=tools)
         return Record(prompt, (Answer(last["content"]),), "demonstration", source, place)
-    asked = [{"role": "user", "content": row["prompt"]}]
+    given = row["prompt"]
+    asked = given if isinstance(given, list) else [{"role": "user", "content": given}]
+    extra = {key: value for key, value in row.items() if key not in KEYS or key == "origin"} | row.get("extra", {})
     prompt = Prompt(str(row.get("id") or digest([asked, tools])[:16]), tuple(asked), tools=tools)
     if "chosen" in row:
-        return Record(prompt, (Answer(row["chosen"]), Answer(row["rejected"], 0.0)), "pair", source, place)
+        return Record(prompt, (Answer(row["chosen"]), Answer(row["rejected"], 0.0)), "pair", source, place, extra)
     if "label" in row:
-        return Record(prompt, (Answer(row["completion"], float(row["label"])),), "label", source, place)
-    return Record(prompt, (Answer(row["completion"]),), "demonstration", source, place)
+        return Record(prompt, (Answer(row["completion"], float(row["label"])),), "label", source, place, extra)
+    return Record(prompt, (Answer(row["completion"]),), "demonstration", source, place, extra)
 
 
 def row_of(record: Record) -> dict[str, Any]:
@@ -32,8 +35,18 @@ def row_of(record: Record) -> dict[str, Any]:
     if record.prompt.tools:
         row["tools"] = json.loads(record.prompt.tools)
     row["prompt"] = [dict(message) for message in record.prompt.messages]
+    if record.kind == "group":
+        raise ValueError("a group is no row; `harness data pairs` makes pairs of it")
     if record.kind == "pair":
-        return row | {"chosen": record.answers[0].text, "rejected": record.answers[1].text}
-    if record.kind == "label":
-        return row | {"completion": record.answers[0].text, "label": record.answers[0].worth == 1.0}
-    return row | {"completion": record.answers[0].text}
+        row |= {"chosen": record.answers[0].text, "rejected": record.answers[1].text}
+    elif record.kind == "label":
+        row |= {"completion": record.answers[0].text, "label": record.answers[0].worth == 1.0}
+    elif record.kind == "demonstration":
+        row |= {"completion": record.answers[0].text}
+    return row | _beside(record)
+
+
+def _beside(record: Record) -> dict[str, Any]:
+    extra = dict(record.extra)
+    origin = {"origin": extra.pop("origin")} if isinstance(extra.get("origin"), dict) else {}
+    return origin | ({"extra": extra} if extra else {})

@@ -9,11 +9,12 @@ from collections import Counter
 import pytest
 
 from harness.checking import check_judge
+from harness.data.mutations import mutate
 from harness.plugins import load_registry
 from harness.protocols import RunContext
 from harness.tools import ToolCall, parse_calls, write_calls
 from harness.types import Prompt
-from harness_judges.known.mutations import MUTATIONS, mutate
+from harness_judges.known.pairs import MUTATIONS
 
 TOOLS = json.dumps(
     [

@@ -10,13 +10,15 @@ from pathlib import Path
 
 from harness import assets
 from harness.api import find_suite
+from harness.data.mutations import mutate
 from harness.plugins import Registry
 from harness.protocols import RunContext
 from harness.types import KnownPair, Prompt
-from harness_judges.known.mutations import MUTATIONS, mutate
 from harness_judges.settings import SampleConfig
 
 WRITTEN = Path(__file__).parent.parent / "data" / "pairs.jsonl"
+MUTATIONS = ("wrong_tool", "missing_argument", "wrong_value", "call_not_due", "no_call")
+"""Kinds that this check has always had, so that its figures compare; `harness data negatives` has more."""
 GROUNDED = "{passage}\n\nAnswer from the text above: {question}"
 
 
