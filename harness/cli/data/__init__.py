@@ -9,7 +9,7 @@ import rich_click as click
 
 
 class DataGroup(click.RichGroup):
-    modules: ClassVar[tuple[str, ...]] = ()
+    modules: ClassVar[tuple[str, ...]] = ("stats", "export")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.modules)
