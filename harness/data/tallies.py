@@ -64,8 +64,8 @@ class Distinct:
 
 @dataclass
 class Top:
-    """The most frequent names: counts are exact until there are `capacity` names; then each may be short by the number
-    of things over the capacity, and all names are kept that are more frequent than that (Misra and Gries 1982)."""
+    """The most frequent names: counts are exact while there are at most `capacity` names. Beyond, each may be short by
+    n / (capacity + 1) of n things, and all that are more frequent are kept (Misra and Gries 1982)."""
 
     capacity: int = 10_000
     counts: Counter[str] = field(default_factory=Counter)

@@ -111,7 +111,7 @@ def _arrow(holds: Column) -> Any:
 def write_datasets(path: Path, rows: Iterable[Row], columns: Columns) -> None:
     """What `datasets.load_from_disk` loads. Raises ConfigError where that package is not installed."""
     datasets = require_datasets()
-    shown = datasets.are_progress_bars_enabled()
+    shown = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
         with tempfile.TemporaryDirectory(dir=path.parent) as work:
