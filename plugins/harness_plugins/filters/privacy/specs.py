@@ -6,29 +6,15 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from harness.errors import ConfigError
 from harness.protocols import Filter, RunContext
 from harness.specs import FilterSpec
 from harness_plugins.filters.privacy.configs import PiiConfig, SecretsConfig, UnsafeConfig
 
-_LIBRARIES = {"phonenumbers": "phonenumberslite", "stdnum": "python-stdnum", "detect_secrets": "detect-secrets"}
-
-
 def _lazy(module: str, name: str) -> Callable[[Any, RunContext], Filter]:
-    """`create` of a filter whose module, and the libraries that it needs, are imported when it is made. Raises
-    ConfigError where they are not installed."""
+    """`create` of a filter whose module, and the libraries that it needs, are imported when it is made."""
 
     def create(config: Any, context: RunContext) -> Filter:
-        try:
-            made: Filter = getattr(import_module(f"harness_plugins.filters.privacy.{module}"), name)(config)
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in _LIBRARIES:
-                raise
-            raise ConfigError(
-                f"the package {_LIBRARIES[str(error.name).partition('.')[0]]} is not installed",
-                where=f"filter {module}",
-                remedy="Install harness-align[data].",
-            ) from None
+        made: Filter = getattr(import_module(f"harness_plugins.filters.privacy.{module}"), name)(config)
         return made
 
     return create
