@@ -1,4 +1,4 @@
-"""What most prompts have in common, an instruction or examples before each question, says nothing of which are alike."""
+"""What most prompts have in common, such as an instruction before each question, says nothing of who is alike."""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ _FITTED = 20_000
 _SMALL_CLUSTERS = 200
 """The most that k-means makes before those of one subject are put together."""
 _SAME_SUBJECT = 0.4
-"""Mean cosine of the centres of clusters of one subject; those of different ones are at .1 to .3."""
+"""Least mean cosine between the centres of clusters of one subject: holds one function's calls together, and keeps
+the subjects of encyclopaedic questions apart."""
 
 
 class TopicBalance:
@@ -56,7 +57,7 @@ class TopicBalance:
         cap = self.config.cap
         limit = math.ceil(cap * len(placed)) if cap < 1 else int(cap)
         before = self._topics([sketches[index] for index in placed])
-        flaws = {}
+        flaws: dict[int, Flaw] = {}
         for topic in np.unique(before):
             members = np.flatnonzero(before == topic)
             if len(members) > limit:
@@ -106,7 +107,7 @@ class TopicBalance:
 
 
 def _spread(topics: Ints, when: str) -> dict[str, float]:
-    """The largest topic's share, and the entropy of shares over that of equal ones: 1 is balanced, 0 all of one topic."""
+    """The largest share of a topic, and the entropy of the shares over that of equal ones: 1 is balanced."""
     share = np.unique(topics, return_counts=True)[1] / max(1, len(topics))
     if not len(share):
         return {}
