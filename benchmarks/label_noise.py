@@ -1,10 +1,10 @@
 """Preferences of which a known share is flipped, on the real model: how DPO, robust DPO, KTO and IPO fare.
 
-    python benchmarks/label_noise.py --parent ADAPTER [--out FOLDER] [--pairs 128] [--limit 120]
+    python benchmarks/label_noise.py --parent ADAPTER [--out FOLDER] [--learning-rate 5e-5] [--pairs 128] [--limit 120]
 
 The pairs are right tool calls against the same made wrong (training prompts of `tool-calls`); of each share of the
 labels the same pairs are flipped for every objective. ADAPTER is one that makes calls, such as that of round 1 of the
-default loop. Each of the sixteen trainings starts from it; then all are evaluated in one engine start: on calls, and on
+default loop. Each training starts from it; then all are evaluated in one engine start: on calls, and on
 which of a right and a wrong call to held-out questions they find likelier. What is there already is not made again.
 """
 
@@ -25,11 +25,9 @@ from harness.evaluating import run_evaluations
 from harness.protocols import RunContext, Suite
 from harness.summary import estimate_cells, figures_of
 from harness.types import Prompt, SuiteReport
-from harness_judges.known.mutations import MUTATIONS, mutate
+from harness.data.mutations import MUTATIONS, mutate
 
-NOISE = (0.0, 0.1, 0.2, 0.3)
 OBJECTIVES = ("dpo", "robust_dpo", "kto", "ipo")
-LEARNING_RATE = 2e-4
 SUITE = """[suite]
 name = "held-out-pairs"
 version = "1"
@@ -82,10 +80,10 @@ def write_suite(folder: Path, suite: Suite, seed: int) -> None:
             handle.write(json.dumps(item) + "\n")
 
 
-def train(objective: str, noise: float, data: Path, parent: Path, out: Path, view: View) -> None:
+def train(objective: str, noise: float, rate: float, data: Path, parent: Path, out: Path, view: View) -> None:
     settings = {"flip_rate": noise} if objective == "robust_dpo" else {}
     updater = "unpaired" if objective == "kto" else "preference"
-    config = {"objective": objective, "objective_config": settings, "learning_rate": LEARNING_RATE}
+    config = {"objective": objective, "objective_config": settings, "learning_rate": rate}
     harness.train_adapter(updater, data, out=out, parent=parent, config=config, progress=view)
 
 
@@ -93,6 +91,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parent", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("label-noise"))
+    parser.add_argument("--noise", type=float, nargs="+", default=[0.0, 0.1, 0.2, 0.3])
+    parser.add_argument("--learning-rate", type=float, default=5e-5)
     parser.add_argument("--pairs", type=int, default=128)
     parser.add_argument("--limit", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
@@ -104,13 +104,13 @@ def main() -> None:
     pairs = known_pairs(list(suite.train), options.pairs, options.seed)
     write_suite(options.out / "held-out-pairs", suite, options.seed)
     adapters = {("parent", 0.0): options.parent}
-    for noise in NOISE:
+    for noise in options.noise:
         data = options.out / f"pairs-{noise:.0%}.jsonl"
         write_pairs(data, pairs, noise, options.seed)
         for objective in OBJECTIVES:
             out = options.out / f"{objective}-{noise:.0%}"
             if not out.exists() and not (objective == "robust_dpo" and noise == 0):  # that is dpo
-                train(objective, noise, data, options.parent, out, view)
+                train(objective, noise, options.learning_rate, data, options.parent, out, view)
             adapters[objective, noise] = out if out.exists() else options.out / f"dpo-{noise:.0%}"
     plans = {
         options.out / "evals" / folder.name: plan_evaluation(

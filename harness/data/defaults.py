@@ -23,11 +23,11 @@ DEFAULTS: tuple[FilterUse, ...] = (
     FilterUse(name="symbols"),
     FilterUse(name="truncation"),
     FilterUse(name="language", action="flag"),
+    FilterUse(name="label_consistency"),
     FilterUse(name="exact_duplicates"),
     FilterUse(name="near_duplicates"),
     FilterUse(name="length", action="flag"),
     FilterUse(name="templates", action="flag"),
-    FilterUse(name="label_consistency"),
 )
 """Without those that need a model (`semantic_duplicates`, `topic_balance`), a suite (`leakage`) or a policy's own
 samples (`difficulty`). What cannot be told for certain from the data alone is flagged and not dropped."""

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import harness.data.cleaning as cleaning
+from harness.data.chunks import Worker
 from harness.data.cleaning import check, clean
 from harness.data.defaults import DEFAULTS, filter_uses
 from harness.data.filtering import FilterUse, make_sieve, sift
@@ -118,39 +119,32 @@ def test_what_was_cleaned_is_trained_on_and_cleaned_again(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("small_chunks")
-def test_interrupted_anywhere_and_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stop", range(1, 8))
+def test_interrupted_anywhere_and_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int) -> None:
     path = str(write(tmp_path / "in.jsonl", rows(120)))
     clean(open_source(path), USES, out=tmp_path / "whole.jsonl", workers=1)
-    real = cleaning.Cleaning._survey
-    for stop in range(1, 8):
-        out = tmp_path / f"cut{stop}.jsonl"
-        count = 0
+    out = tmp_path / f"cut{stop}.jsonl"
+    count = 0
 
-        def cut(self: Any, number: int, rows: Any) -> None:
-            nonlocal count
-            count += 1
-            if count == stop:  # noqa: B023
-                raise KeyboardInterrupt
-            whole(self, number, rows)
+    def cut(self: Any, number: int, rows: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == stop:
+            raise KeyboardInterrupt
+        whole(self, number, rows)
 
-        whole = cleaning_worker().process
-        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(cleaning_worker(), "process", cut)
+    whole = Worker.process
+    with monkeypatch.context() as patched:
+        patched.setattr(Worker, "process", cut)
+        with pytest.raises(KeyboardInterrupt):
             clean(open_source(path), USES, out=out, workers=1)
-        assert not out.exists()
-        with pytest.raises(StoreError, match="--resume"):
-            clean(open_source(path), USES, out=out, workers=1)
-        clean(open_source(path), USES, out=out, workers=1, resume=True)
-        for suffix in (".jsonl", ".rejects.jsonl"):
-            assert (tmp_path / f"cut{stop}{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
-        assert not out.with_name(f"{out.name}.partial").exists()
-    assert real is cleaning.Cleaning._survey
-
-
-def cleaning_worker() -> Any:
-    from harness.data.chunks import Worker
-
-    return Worker
+    assert not out.exists()
+    with pytest.raises(StoreError, match="--resume"):
+        clean(open_source(path), USES, out=out, workers=1)
+    clean(open_source(path), USES, out=out, workers=1, resume=True)
+    for suffix in (".jsonl", ".rejects.jsonl"):
+        assert (tmp_path / f"cut{stop}{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
+    assert not out.with_name(f"{out.name}.partial").exists()
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -162,9 +156,10 @@ def test_an_interrupted_cleaning_is_not_gone_on_with_under_other_filters(
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(cleaning.Cleaning, "_survey", interrupt)
-        clean(open_source(path), USES, out=tmp_path / "out.jsonl", workers=1)
+        with pytest.raises(KeyboardInterrupt):
+            clean(open_source(path), USES, out=tmp_path / "out.jsonl", workers=1)
     with pytest.raises(StoreError, match="other filters"):
         clean(open_source(path), USES[:2], out=tmp_path / "out.jsonl", workers=1, resume=True)
 
@@ -218,7 +213,7 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing is left of 1 rows"):
         clean(open_source(str(nothing)), USES, out=tmp_path / "out.jsonl", workers=1)
     assert not (tmp_path / "out.jsonl").exists()
-    with pytest.raises(ConfigError, match="exists|there already"):
+    with pytest.raises(ConfigError, match="there already"):
         check(open_source(str(path)), USES, work=tmp_path)
 
 
@@ -228,7 +223,12 @@ def test_filters_are_named_or_the_usual_ones() -> None:
     [use] = filter_uses(["length"], sets=["length.action=drop", "length.max_chars=10"])
     assert (use.action, use.config) == ("drop", {"max_chars": 10})
     assert filter_uses(["format"], against=["general"])[0] == FilterUse(name="leakage", config={"suites": ["general"]})
-    for wrong in ({"names": ["format", "format"]}, {"without": ["formt"]}, {"sets": ["formt.x=1"]}, {"sets": ["format=1"]}):
+    for wrong in (
+        {"names": ["format", "format"]},
+        {"without": ["formt"]},
+        {"sets": ["formt.x=1"]},
+        {"sets": ["format=1"]},
+    ):
         with pytest.raises(ConfigError):
             filter_uses(**wrong)
 

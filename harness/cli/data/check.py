@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import rich_click as click
+from click.exceptions import Exit
 
 from harness.cli.app import App, pass_app
 from harness.cli.run import RUNS_OPTION
@@ -75,7 +76,7 @@ def check_command(
         )
     print_report(report, as_json)
     if report.found and not exit_zero:
-        raise click.exceptions.Exit(EXIT_REJECTED)
+        raise Exit(EXIT_REJECTED)
 
 
 def print_report(report: CleanReport, as_json: bool) -> None:

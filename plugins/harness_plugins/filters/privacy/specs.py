@@ -10,6 +10,7 @@ from harness.protocols import Filter, RunContext
 from harness.specs import FilterSpec
 from harness_plugins.filters.privacy.configs import PiiConfig, SecretsConfig, UnsafeConfig
 
+
 def _lazy(module: str, name: str) -> Callable[[Any, RunContext], Filter]:
     """`create` of a filter whose module, and the libraries that it needs, are imported when it is made."""
 
