@@ -86,7 +86,6 @@ def test_no_pair_is_called_near_that_is_not(texts: list[str], threshold: float) 
 
 
 def test_planted_copies_of_real_questions_are_found_and_the_rest_stays() -> None:
-    rng = random.Random(2)
     real = [q for q in questions() if len(q.split()) >= 25]
     real = [q for at, q in enumerate(real) if all(index(q, other) < 0.5 for other in real[:at])][:150]
     copies = []
