@@ -17,11 +17,11 @@ from harness.checkpoints import open_checkpoint
 from harness.config import LoopConfig, Stage
 from harness.errors import HarnessError
 from harness.identity import named_objectives
-from harness.loop import derive_seed
 from harness.measuring import round_report
 from harness.plugins import DISTRIBUTION, Registry, validate
 from harness.protocols import ModelRef, RunContext
 from harness.records import read_decision, read_groups
+from harness.sampling_step import derive_seed
 from harness.store import RunStore
 from harness.types import BASE_POLICY, digest
 
