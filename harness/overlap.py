@@ -42,21 +42,40 @@ def overlaps(prompts: Sequence[Prompt], others: Sequence[Prompt] | None = None) 
     others = prompts if others is None else others
     sets = [ngrams(text_of(prompt)) for prompt in prompts]
     other_sets = sets if within else [ngrams(text_of(prompt)) for prompt in others]
-    form = _form(sets) | _form(other_sets)
-    sets = [grams - form or grams for grams in sets]
-    other_sets = [grams - form or grams for grams in other_sets]
-    count = Counter(gram for grams in (sets if within else [*sets, *other_sets]) for gram in grams)
-    holders: defaultdict[str, list[int]] = defaultdict(list)
-    for index, grams in enumerate(other_sets):
-        for gram in _rarest(grams, count):
-            holders[gram].append(index)
-    for index, (prompt, grams) in enumerate(zip(prompts, sets, strict=True)):
-        candidates = {at for gram in _rarest(grams, count) for at in holders[gram] if not within or at > index}
-        for at in sorted(candidates):
-            shared = len(grams & other_sets[at])
-            similarity = shared / (len(grams) + len(other_sets[at]) - shared)
-            if similarity >= NEAR:
+    index = NearIndex(other_sets, form_of(sets) | form_of(other_sets))
+    for number, (prompt, grams) in enumerate(zip(prompts, sets, strict=True)):
+        for at, similarity in index.near(grams):
+            if not within or at > number:
                 yield Overlap(prompt, others[at], similarity, prompt.question == others[at].question)
+
+
+class NearIndex:
+    """Sets of n-grams, in which those that are near to another are found. `form` is left out of all of them."""
+
+    def __init__(self, sets: Sequence[frozenset[str]], form: frozenset[str] = frozenset()) -> None:
+        self.form = form
+        self._sets = [grams - form or grams for grams in sets]
+        self._count = Counter(gram for grams in self._sets for gram in grams)
+        self._holders: defaultdict[str, list[int]] = defaultdict(list)
+        for index, grams in enumerate(self._sets):
+            for gram in self._rarest(grams):
+                self._holders[gram].append(index)
+
+    def near(self, grams: frozenset[str]) -> Iterator[tuple[int, float]]:
+        """Index and similarity of each set that is near to this one, in their order."""
+        grams = grams - self.form or grams
+        if sum(gram in self._count for gram in grams) < _needed(grams):
+            return
+        candidates = {at for gram in self._rarest(grams) for at in self._holders.get(gram, ())}
+        for at in sorted(candidates):
+            shared = len(grams & self._sets[at])
+            similarity = shared / (len(grams) + len(self._sets[at]) - shared)
+            if similarity >= NEAR:
+                yield at, similarity
+
+    def _rarest(self, grams: frozenset[str]) -> list[str]:
+        ordered = sorted(grams, key=lambda gram: (self._count[gram], gram))
+        return ordered[: len(grams) - _needed(grams) + 1]
 
 
 def text_of(prompt: Prompt) -> str:
@@ -66,18 +85,27 @@ def text_of(prompt: Prompt) -> str:
     return "\n".join(asked if prompt.messages else [prompt.target, prompt.reference or ""])
 
 
-@lru_cache(maxsize=1 << 15)  # a suite's items are held against the training prompts of many others
-def ngrams(text: str) -> frozenset[str]:
-    """The WORDS-grams of a text's words, up to case and punctuation; of a text without words, the text."""
-    words = re.findall(r"\w+", text.casefold()) or [text.strip()]
+def words_of(text: str) -> list[str]:
+    """Its words, up to case and punctuation."""
+    return re.findall(r"\w+", text.casefold())
+
+
+def grams_of(text: str) -> frozenset[str]:
+    """The WORDS-grams of a text's words; of a text without words, the text."""
+    words = words_of(text) or [text.strip()]
     return frozenset(" ".join(words[start : start + WORDS]) for start in range(max(1, len(words) - WORDS + 1)))
 
 
-def _form(sets: Sequence[frozenset[str]]) -> frozenset[str]:
+ngrams = lru_cache(maxsize=1 << 15)(grams_of)
+"""Kept: a suite's items are held against the training prompts of many others."""
+
+
+def form_of(sets: Sequence[frozenset[str]]) -> frozenset[str]:
+    """What more than half of them hold, if there are MANY."""
     count = Counter(gram for grams in sets for gram in grams)
     return frozenset(gram for gram, number in count.items() if len(sets) >= MANY and number > len(sets) / 2)
 
 
-def _rarest(grams: frozenset[str], count: Counter[str]) -> list[str]:
-    ordered = sorted(grams, key=lambda gram: (count[gram], gram))
-    return ordered[: len(grams) - math.ceil(NEAR * len(grams)) + 1]
+def _needed(grams: frozenset[str]) -> int:
+    """So many of them a set must hold to be near."""
+    return math.ceil(NEAR * len(grams))
