@@ -138,7 +138,7 @@ def run_lineage(store: RunStore, index: int, model: ModelRef, registry: Registry
 def _round(store: RunStore, index: int, config: LoopConfig) -> Step:
     stage = config.stage_of(index)
     groups = handed_over(store, index)
-    sifted = store.entry(index, "data")
+    done = [store.entry(index, step) for step in ("judge", "data", "update")]
     standing = store.incumbent_round(upto=index - 1)
     target = next(iter(store.identity["suites"]))
     decided = (index, "decision") in store.entries
@@ -155,11 +155,7 @@ def _round(store: RunStore, index: int, config: LoopConfig) -> Step:
         completions=sum(len(group.rewards) for group in groups),
         parent=_version(store, standing) if standing else BASE_POLICY,
         version=_version(store, index),
-        figures={
-            **store.entries[index, "judge"].data,
-            **(sifted.data if sifted else {}),
-            **store.entries[index, "update"].data,
-        },
+        figures={name: value for entry in done if entry is not None for name, value in entry.data.items()},
         seed=derive_seed(config.seed, index),
         outcome=decision.outcome if decision else None,
         sentence=decision.sentence if decision else "",

@@ -42,7 +42,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Training:
-    """An adapter that was trained, and what on. `round` is None outside a loop, `outcome` empty where no gate judged."""
+    """An adapter, and what it was trained on. `round` is None outside a loop, `outcome` empty where no gate judged."""
 
     where: str
     round: int | None
@@ -100,7 +100,8 @@ def survey(folders: Sequence[Path]) -> Known:
                 ValueError,
                 KeyError,
                 TypeError,
-            ) as error:  # said: it may have been trained on
+            ) as error:
+                # It may have been trained on what is asked for, so it is said.
                 unread.append(f"{path.parent}: {error}")
     return Known(tuple(trainings), tuple(exports), tuple(unread))
 

@@ -42,19 +42,16 @@ class Trace:
 def trace(known: Known, what: str) -> Trace:
     """Of a prompt id, FILE, FILE:LINE, a suite, `judge:NAME`, `filter:NAME` or `text:WORDS`."""
     matches = _matcher(what)
-    counted = [
-        (training, sum(matches(training, example) for example in training.examples)) for training in known.trainings
-    ]
-    uses = tuple(Use(training, count) for training, count in counted if count)
+    counted = [Use(t, sum(matches(t, example) for example in t.examples)) for t in known.trainings]
+    uses = tuple(use for use in counted if use.examples)
     first = {use.training.version for use in uses}
     touched = _touched(known.trainings, first)
     read = [use.training for use in uses]
     later = tuple(t for t in known.trainings if t not in read and t.version in touched)
     unread = [*known.unread]
     if what.startswith("text:"):
-        unread += [
-            f"{t.where}: what it was trained on is gone or has changed" for t in known.trainings if not t.texts_known
-        ]
+        lost = [t.where for t in known.trainings if not t.texts_known]
+        unread += [f"{where}: what it was trained on is gone or has changed" for where in lost]
     exports = tuple(e for e in known.exports if touched & set(e.versions))
     return Trace(uses, later, exports, tuple(unread))
 
@@ -74,8 +71,9 @@ def _touched(trainings: Sequence[Training], versions: Collection[str]) -> set[st
 def _matcher(what: str) -> Callable[[Training, Example], bool]:
     kind, _, name = what.partition(":")
     if kind == "judge":
+        named = f"judge {name}"
         return lambda training, example: (
-            name in example.judges or (f"judge {name}" in training.components and (training.round is None))
+            name in example.judges or (training.round is None and named in training.components)
         )
     if kind == "filter":
         return lambda training, example: name in training.filters
@@ -84,17 +82,21 @@ def _matcher(what: str) -> Callable[[Training, Example], bool]:
         if not words:
             raise ConfigError("there are no words to look for", where=what, remedy="Write text:WORDS.")
         return lambda training, example: words in _plain(example.text)
-    digest = file_digest(Path(what)) if Path(what).is_file() else None
     line = FILE_LINE.fullmatch(what)
-    renamed = file_digest(Path(line["file"])) if line and Path(line["file"]).is_file() else None
+    whole, within = _digest(what), _digest(line["file"]) if line else None
 
     def matches(training: Training, example: Example) -> bool:
-        if example.origin.is_of(what) or digest in training.digests:
+        """By name, or by content where the file now has another name."""
+        if example.origin.is_of(what) or whole in training.digests:
             return True
-        lines = example.origin.lines[:1]
-        return renamed in training.digests and line is not None and lines[0].line == int(line["line"])
+        at = example.origin.lines[0].line if example.origin.lines else None
+        return line is not None and within in training.digests and at == int(line["line"])
 
     return matches
+
+
+def _digest(file: str) -> str | None:
+    return file_digest(Path(file)) if Path(file).is_file() else None
 
 
 def _plain(text: str) -> str:
@@ -137,5 +139,5 @@ def sources(training: Training) -> dict[str, int]:
     """How many examples of a training are from each suite and each file, with what its rows were cleaned from."""
     names: Counter[str] = Counter()
     for origin in (example.origin for example in training.examples):
-        names.update({name: None for name in [origin.suite, *(line.file for line in origin.lines)] if name}.keys())
+        names.update(dict.fromkeys(filter(None, [origin.suite, *(line.file for line in origin.lines)])).keys())
     return dict(names)
