@@ -17,8 +17,8 @@ from harness.config import EvalConfig
 from harness.evaluation import evaluate_suites
 from harness.gate import gate
 from harness.judging import seat_judges
-from harness.loop import train_batch
 from harness.probe import serve
+from harness.sampling_step import train_batch
 
 
 def main() -> None:

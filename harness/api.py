@@ -22,6 +22,7 @@ from harness.measuring import slug
 from harness.plugins import Registry, load_registry, validate
 from harness.protocols import Generator, ModelRef, Progress, RunContext, SilentProgress, Suite
 from harness.sampler import Sampler
+from harness.separation import training_files, without_excluded, without_leaks
 from harness.specs import GeneratorSpec
 from harness.store import RunStore
 from harness.suites import load_suite, with_judge_settings
@@ -92,7 +93,10 @@ def plan_loop(
     context = RunContext(progress=progress, seed=resolved.seed, components=registry)
     beside = (find_suite(name, registry, context) for name in resolved.beside)
     suites = with_judge_settings((target, *beside), resolved.judges)
+    files = training_files(resolved, context)
+    suites = without_excluded(resolved, suites, files)
     check_loop(resolved, suites, registry, context)
+    suites = without_leaks(resolved, suites, files, progress)
     model = assets.model(resolved.model, progress)
     return Plan(resolved, suites, model, run_identity(resolved, suites, model, registry))
 
@@ -198,7 +202,12 @@ def _resolve_names(config: LoopConfig, registry: Registry, folder: Path) -> Loop
         settings = registry.config("updater", stage.updater, stage.config, where=f"stages.{number}.config")
         data = None if stage.data is None else str((folder / stage.data).resolve())
         stages.append(stage.model_copy(update={"config": settings.model_dump(mode="json"), "data": data}))
-    return config.model_copy(update={"generator": generator, "stages": stages})
+    uses = []
+    for number, use in enumerate(config.data.filters):
+        settings = registry.config("filter", use.name, use.config, where=f"data.filters.{number}.config")
+        uses.append(use.model_copy(update={"config": settings.model_dump(mode="json")}))
+    chosen = config.data.model_copy(update={"filters": uses})
+    return config.model_copy(update={"generator": generator, "stages": stages, "data": chosen})
 
 
 def resolve_generator(generator: GeneratorRef) -> GeneratorRef:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, SerializerFunctionWrapHandler, model_serializer
 
+from harness.data.filtering import FilterUse
 from harness.errors import ConfigError
 from harness.gate import GateConfig, TargetRule
 from harness.monitors import MonitorsConfig
@@ -81,6 +82,25 @@ class LauncherConfig(Config):
     )
 
 
+class DataConfig(Config):
+    """`[data]`: what of a round's samples, and of the rows of files, is trained on."""
+
+    filters: list[FilterUse] = Field(
+        default_factory=list, description="what a round's scored groups pass through; see `harness plugins`"
+    )
+    leakage: Literal["refuse", "drop"] = Field(
+        default="refuse",
+        description="training prompts that a suite evaluates on, or nearly: `refuse` to start, or `drop` them",
+    )
+    exclude: list[str] = Field(
+        default_factory=list, description="never trained on: prompt ids, FILE, FILE:LINE, or suites"
+    )
+
+    def sifts(self, stage: Stage) -> bool:
+        """Whether rounds of this stage have a data step. What suites hold is taken out before it is drawn."""
+        return bool(self.filters) or (stage.data is not None and (bool(self.exclude) or self.leakage == "drop"))
+
+
 class EvalConfig(Config):
     """`[eval]`: how suites are evaluated, in a loop and alone."""
 
@@ -101,6 +121,7 @@ class LoopConfig(Config):
     )
     generator: GeneratorRef = GeneratorRef()
     stages: list[Stage] = Field(min_length=1)
+    data: DataConfig = DataConfig()
     adapter: dict[str, Any] = Field(default_factory=dict, description="a PEFT config: peft_type and its own fields")
     launcher: LauncherConfig | None = Field(
         default=None, description="processes that updates run in; default: this one"

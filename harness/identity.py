@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.config import EvalConfig, LoopConfig, Stage
+from harness.config import DataConfig, EvalConfig, LoopConfig, Stage
 from harness.evaluation import suite_fingerprint
 from harness.independence import uses_for
 from harness.judging import judges_fingerprint
@@ -28,11 +28,14 @@ def run_identity(config: LoopConfig, suites: Sequence[Suite], model: ModelRef, r
             named.add(("generator", "reference"))  # which tokenizes the rows
         elif stage.generator != "policy":
             named.add(("generator", stage.generator))
+    named |= {("filter", use.name) for use in config.data.filters}
     for use in (use for suite in suites for use in suite.judges):
         named |= {("judge", name) for name in named_judges("judge", use.name, use.config, registry)}
     stages = [_relocatable(stage) for stage in config.stages]
     rounds = [(index, config.stage_of(index).data) for index in range(1, config.rounds + 1)]
     settings = config.model_copy(update={"stages": stages}).model_dump(mode="json")
+    if config.data == DataConfig():  # a run is what it was before there was such a section
+        del settings["data"]
     del settings["judging"]["max_failed"]  # a limit that was reached may be raised to go on
     return {
         "config": settings,
@@ -56,6 +59,10 @@ def _contents(config: LoopConfig, registry: Registry) -> dict[str, str]:
             found[f"stages.{number}"] = spec.content(settings)
         if seated := seat_identities(settings, registry):
             found[f"stages.{number}.judges"] = digest(seated)
+    for number, use in enumerate(config.data.filters):
+        spec = registry.get("filter", use.name).spec
+        if spec.content is not None:
+            found[f"data.filters.{number}"] = spec.content(registry.config("filter", use.name, use.config))
     if config.launcher is not None and config.launcher.config_file is not None:
         found["launcher"] = file_digest(config.launcher.config_file)
     for path in config.gate.calibrations:

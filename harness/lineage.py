@@ -15,13 +15,14 @@ from harness import assets
 from harness.api import find_suite
 from harness.checkpoints import open_checkpoint
 from harness.config import LoopConfig, Stage
+from harness.data_step import handed_over
 from harness.errors import HarnessError
 from harness.identity import named_objectives
-from harness.loop import derive_seed
 from harness.measuring import round_report
 from harness.plugins import DISTRIBUTION, Registry, validate
 from harness.protocols import ModelRef, RunContext
-from harness.records import read_decision, read_groups
+from harness.records import read_decision
+from harness.sampling_step import derive_seed
 from harness.store import RunStore
 from harness.types import BASE_POLICY, digest
 
@@ -136,7 +137,8 @@ def run_lineage(store: RunStore, index: int, model: ModelRef, registry: Registry
 
 def _round(store: RunStore, index: int, config: LoopConfig) -> Step:
     stage = config.stage_of(index)
-    groups = store.load(index, "judge", read_groups)
+    groups = handed_over(store, index)
+    done = [store.entry(index, step) for step in ("judge", "data", "update")]
     standing = store.incumbent_round(upto=index - 1)
     target = next(iter(store.identity["suites"]))
     decided = (index, "decision") in store.entries
@@ -153,7 +155,7 @@ def _round(store: RunStore, index: int, config: LoopConfig) -> Step:
         completions=sum(len(group.rewards) for group in groups),
         parent=_version(store, standing) if standing else BASE_POLICY,
         version=_version(store, index),
-        figures={**store.entries[index, "judge"].data, **store.entries[index, "update"].data},
+        figures={name: value for entry in done if entry is not None for name, value in entry.data.items()},
         seed=derive_seed(config.seed, index),
         outcome=decision.outcome if decision else None,
         sentence=decision.sentence if decision else "",

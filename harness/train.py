@@ -13,21 +13,23 @@ from typing import Any
 from harness import assets
 from harness.checkpoints import open_checkpoint
 from harness.config import DEFAULTS, LauncherConfig, merge
+from harness.data_step import handed_over
 from harness.durable import require_new, write_text, written_aside
 from harness.errors import ConfigError, StoreError, UpdateError
 from harness.identity import named_objectives
+from harness.jsonl import as_jsonl
 from harness.launching import make_updater
+from harness.origins import row_origin, row_places
 from harness.plugins import DISTRIBUTION, Registry, load_registry
 from harness.protocols import Progress, RunContext, SilentProgress, Updater
-from harness.records import read_groups
+from harness.provenance import EXAMPLES, LINEAGE, Example, example_of, run_examples, stored_example
 from harness.seats import named_judges
 from harness.specs import UpdaterSpec
 from harness.store import RunStore
-from harness.training_data import file_groups, judged_rounds
+from harness.training_data import file_digest, file_groups, judged_rounds
 from harness.types import BASE_POLICY, AdapterCheckpoint, ScoredGroup, Update, digest
 from harness.validation import require_fitting_objective
 
-LINEAGE = "training.json"
 READ = {
     "adapter",
     "components",
@@ -67,6 +69,8 @@ class Training:
     seed: int
     record: Mapping[str, Any]
     """What is known of it before it is done."""
+    examples: Sequence[Example]
+    """Where each of the groups is from."""
 
     def run(self) -> Trained:
         with written_aside(self.out) as draft:
@@ -76,6 +80,7 @@ class Training:
                 remove_checkpoints(self.scratch)
                 raise
             lineage = {**self.record, "version": update.checkpoint.version, "metrics": dict(update.metrics)}
+            write_text(draft / EXAMPLES, as_jsonl(map(stored_example, self.examples)))
             write_text(draft / LINEAGE, json.dumps(lineage, indent=1) + "\n")
         remove_checkpoints(self.scratch)
         return Trained(replace(update, checkpoint=replace(update.checkpoint, path=self.out)), lineage)
@@ -148,6 +153,7 @@ def plan_training(
         "adapter": fresh,
         "data": str(data),
         "rounds": source.rounds,
+        "data_sha256": None if source.store else file_digest(data),
         "data_digest": digest([asdict(group) for group in groups]),
         "groups": len(groups),
         "model": {"name": reference.name, "fingerprint": reference.fingerprint},
@@ -155,7 +161,7 @@ def plan_training(
         "seed": seed,
         "harness": importlib.metadata.version(DISTRIBUTION),
     }
-    return Training(trainer, groups, start, out, scratch, seed, record)
+    return Training(trainer, groups, start, out, scratch, seed, record, source.examples(groups))
 
 
 def read_training(checkpoint: AdapterCheckpoint) -> dict[str, Any] | None:
@@ -201,7 +207,15 @@ class Source:
     def groups(self, context: RunContext) -> list[ScoredGroup]:
         if self.store is None:
             return file_groups(self.path, context)
-        return [group for index in self.rounds for group in self.store.load(index, "judge", read_groups)]
+        return [group for index in self.rounds for group in handed_over(self.store, index)]
+
+    def examples(self, groups: Sequence[ScoredGroup]) -> list[Example]:
+        """Where each of its groups is from."""
+        if self.store is not None:
+            return run_examples(self.store, self.rounds)
+        places = row_places(self.path, len(groups))
+        pairs = zip(groups, places, strict=True)
+        return [example_of(group, row_origin(group.group.prompt, str(self.path), place)) for group, place in pairs]
 
 
 def _source(data: Path, rounds: Sequence[int]) -> Source:

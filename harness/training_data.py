@@ -74,19 +74,13 @@ def file_digest(path: Path) -> str:
         ) from None
 
 
-def file_prompts(path: Path, context: RunContext) -> list[Prompt]:
-    """The prompts of a file's rows, which are checked but not tokenized. Raises ConfigError for one that is wrong."""
+def file_examples(path: Path, context: RunContext) -> list[tuple[Prompt, list[str]]]:
+    """The prompts of a file's rows with their answers, which are checked but not tokenized. Raises ConfigError for one
+    that is wrong."""
     if path.suffix == ".parquet":
         groups = (scored.group for scored in file_groups(path, context))
-        read = [(group.prompt, [c.text for c in group.completions]) for group in groups]
-    else:
-        read = [(row.prompt, [text for text, _ in row.completions]) for row in read_rows(path)]
-    return [prompt for given, texts in read for prompt in _asked(given, texts)]
-
-
-def _asked(prompt: Prompt, texts: Sequence[str]) -> list[Prompt]:
-    """The prompt; before raw text, one for each text that is read, since the text is all that there is to compare."""
-    return [prompt] if prompt.messages else [replace(prompt, reference=text) for text in texts]
+        return [(group.prompt, [completion.text for completion in group.completions]) for group in groups]
+    return [(row.prompt, [text for text, _ in row.completions]) for row in read_rows(path)]
 
 
 def file_groups(path: Path, context: RunContext) -> list[ScoredGroup]:

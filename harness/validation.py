@@ -18,7 +18,6 @@ from harness.power import unshowable
 from harness.protocols import JudgeUse, RunContext, Suite
 from harness.seats import seats
 from harness.specs import GeneratorSpec, ObjectiveSpec, UpdaterSpec
-from harness.training_data import file_prompts
 
 
 def check_loop(config: LoopConfig, suites: Sequence[Suite], registry: Registry, context: RunContext) -> None:
@@ -34,6 +33,8 @@ def check_loop(config: LoopConfig, suites: Sequence[Suite], registry: Registry, 
             remedy="Use `harness eval` on it, or give every stage its `data`.",
         )
     _require_token_ids(config, registry)
+    for number, use in enumerate(config.data.filters):
+        registry.create("filter", use.name, use.config, context, where=f"data.filters.{number}.config")
     for suite in suites:
         eval_sampling(suite, config.eval)
         seat_judges(suite, "eval", registry, context).close()
@@ -64,7 +65,6 @@ def check_loop(config: LoopConfig, suites: Sequence[Suite], registry: Registry, 
     require_calibrated(suites, config, registry)
     _require_pairs(suites)
     _require_enough_items(suites, config)
-    _require_separate_items(config, suites, context)
 
 
 def _require_token_ids(config: LoopConfig, registry: Registry) -> None:
@@ -205,24 +205,4 @@ def _require_answers_now(suites: Sequence[Suite], registry: Registry) -> None:
                     f"judge {use.name} would have to evaluate, and what is evaluated cannot wait for verdicts",
                     where=f"suite {suite.name}",
                     remedy='Give it use = "train".',
-                )
-
-
-def _require_separate_items(config: LoopConfig, suites: Sequence[Suite], context: RunContext) -> None:
-    """No question that is evaluated on, in any suite, may be trained on, in any other or in a file."""
-    replayed = {name for stage in config.stages for name in stage.replay}
-    training = [suite for suite in suites if suite is suites[0] or suite.name in replayed]
-    asked = {prompt.question: (f"suite {suite.name}", prompt.id) for suite in training for prompt in suite.train}
-    for data in {stage.data: None for stage in config.stages if stage.data is not None}:
-        prompts = file_prompts(Path(data), context)
-        if not prompts:
-            raise ConfigError("it holds no row", where=data, remedy="Write rows to train on.")
-        asked |= {prompt.question: (data, prompt.id) for prompt in prompts}
-    for suite in suites:
-        for item in suite.items:
-            if twin := asked.get(item.question):
-                raise ConfigError(
-                    f"item {item.id!r} asks what training prompt {twin[1]!r} of {twin[0]} asks",
-                    where=f"suite {suite.name}",
-                    remedy="Take it out of one side; what is evaluated must be held out.",
                 )

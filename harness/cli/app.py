@@ -79,6 +79,7 @@ class LazyGroup(click.RichGroup):
         "init": "init",
         "train": "train",
         "data": "data",
+        "lineage": "lineage",
         "compare": "compare",
         "eval": "eval",
         "score": "score",

@@ -79,7 +79,8 @@ def show_command(
     as_json: bool,
 ) -> None:
     """Look at a run: its rounds, one round's gate decision, or its worst completions. RUN is a name or a folder."""
-    from harness.cli.tables import checks_table, monitors_table, report_table, run_table, where_things_lie
+    from harness.cli.tables import checks_table, data_table, monitors_table, report_table, run_table, where_things_lie
+    from harness.data_step import read_remarks
     from harness.measuring import round_looks, round_report
     from harness.records import read_decision
     from harness.store import RunStore
@@ -104,6 +105,7 @@ def show_command(
         decision = store.load(index, "decision", read_decision) if (index, "decision") in store.entries else None
         report = round_report(store, index) if round_looks(store, index) else None
         monitors = store.load(index, "monitors", read_watched) if (index, "monitors") in store.entries else None
+        remarks = store.load(index, "data", read_remarks) if (index, "data") in store.entries else None
         commit = store.entries[index, "commit"]
         if as_json:
             shown = {
@@ -111,10 +113,13 @@ def show_command(
                 "decision": asdict(decision) if decision else None,
                 "report": asdict(report) if report else None,
                 "monitors": asdict(monitors) if monitors else None,
+                **({"data": {**store.entries[index, "data"].data, "remarks": remarks}} if remarks is not None else {}),
             }
             click.echo(json.dumps(shown, indent=1, ensure_ascii=False))
             return
         click.echo(commit.data["sentence"])
+        if remarks is not None:
+            click.echo(data_table(store.entries[index, "data"].data, remarks))
         if decision:
             click.echo(checks_table(decision.checks))
         if report:

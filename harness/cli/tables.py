@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from io import StringIO
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -168,6 +169,19 @@ def change_rows(changes: Mapping[str, Change | None]) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def data_table(figures: Mapping[str, float], remarks: Sequence[Mapping[str, Any]]) -> str:
+    """What a round's filters said: a row a filter, reason and outcome, with its groups and the first detail."""
+    found: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for remark in remarks:
+        found.setdefault((remark["filter"], remark["reason"], remark["outcome"]), []).append(remark)
+    rows = [
+        [*key, str(len({one["group"] for one in said})), f"{said[0]['where']} {said[0]['detail']}".strip()]
+        for key, said in sorted(found.items())
+    ]
+    title = f"data: {figures['data/kept']:.0f} groups trained on, {figures['data/dropped']:.0f} dropped"
+    return table(["filter", "reason", "outcome", "groups", "the first"], rows, title=title)
 
 
 def passing_table(report: EvalReport, *, threshold: float = 1.0) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from harness.evaluation import suite_fingerprint
 from harness.plugins import load_registry
 from harness.protocols import RunContext
 from harness.suites import load_suite
-from harness.training_data import file_prompts
+from harness.training_data import file_examples
 from harness.types import Prompt, ScoredGroup
 
 FLOAT32 = GeneratorRef(name="transformers", config={"dtype": "float32"})
@@ -209,6 +210,6 @@ def test_two_documents_are_the_same_question_only_if_they_say_the_same(tmp_path:
     assert len({*asked_raw, one.question}) == 2, "the right answer is no part of the question"
     rows = tmp_path / "texts.jsonl"
     rows.write_text('{"text": "another"}\n{"prompt": "q", "completion": "c"}\n')
-    document, asked = file_prompts(rows, RunContext())
-    assert document.question == other.question
+    (document, texts), (asked, _) = file_examples(rows, RunContext())
+    assert replace(document, reference=texts[0]).question == other.question
     assert asked.question == Prompt("4", ({"role": "user", "content": "q"},), reference="d").question

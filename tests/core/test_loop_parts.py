@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pytest
 
 from harness.errors import PluginError
-from harness.loop import derive_seed, train_batch
 from harness.measuring import slug
 from harness.protocols import JudgeUse, Suite
 from harness.sampler import draw_groups
+from harness.sampling_step import derive_seed, train_batch
 from harness.types import AdapterCheckpoint, Completion, Group, Prompt, Sampling
 
 

@@ -15,9 +15,9 @@ from harness.cli.tables import run_table
 from harness.errors import HarnessError, StoreError
 from harness.export import export_model
 from harness.hookspecs import hookimpl
-from harness.loop import train_batch
 from harness.plugins import load_registry
 from harness.records import read_groups
+from harness.sampling_step import train_batch
 from harness.store import RunStore
 from harness.suites import load_suite
 from harness.train import train_adapter

@@ -62,7 +62,7 @@ def test_the_same_groups_train_every_kind_of_updater(run: RunStore, tmp_path: Pa
 
 def test_training_alone_equals_the_loops_round(run: RunStore, tmp_path: Path) -> None:
     """With the round's own settings and seed the adapter is the very same."""
-    from harness.loop import derive_seed
+    from harness.sampling_step import derive_seed
 
     stage = run.identity["config"]["stages"][1]
     trained = train_adapter("group", run.folder, out=tmp_path / "a", config=stage["config"], seed=derive_seed(0, 2))
