@@ -40,7 +40,8 @@ class BadRow:
 
     source: str
     place: int
-    reason: Reason
+    reason: str
+    """A `Reason`, or what whoever could not use the row says."""
     detail: str
     raw: str = ""
 
