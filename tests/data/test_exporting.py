@@ -10,6 +10,7 @@ from typing import Any
 
 import datasets
 import pytest
+from click.testing import CliRunner
 from transformers import AutoTokenizer
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrainer
 from trl.data_utils import (
@@ -19,6 +20,8 @@ from trl.data_utils import (
     maybe_unpair_preference_dataset,
 )
 
+from harness.cli.app import cli
+from harness.cli.data.export import FORMAT_NAMES, SHAPES
 from harness.data.exporting import Exported, ExportPlan, export
 from harness.data.formats import FORMATS, Take, UnfitError, format_rows, taken
 from harness.data.reading import BadRow
@@ -358,3 +361,39 @@ def test_every_format_says_what_its_columns_hold() -> None:
             except UnfitError:
                 continue
             assert all(set(row) <= set(format.columns) for row in rows), name
+
+
+# ---------------------------------------------------------------- the command
+
+
+def command(*arguments: str) -> Any:
+    return CliRunner().invoke(cli, ["-q", "data", "export", *arguments])
+
+
+def test_the_command_writes_what_the_name_says(tmp_path: Path) -> None:
+    source, out = tmp_path / "rows.jsonl", tmp_path / "made" / "rows.csv"
+    source.write_text('{"prompt": "q", "completion": "a"}\n{"prompt": "r", "chosen": "b", "rejected": "c"}\n')
+    before = source.read_bytes()
+    done = command(str(source), "--to", "alpaca", "--take", "chosen", "--out", str(out), "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.output)["rows"] == 2
+    with out.open(newline="") as handle:
+        assert [row["output"] for row in csv.DictReader(handle)] == ["a", "b"]
+    assert source.read_bytes() == before
+
+
+def test_the_command_refuses_what_it_cannot_write(tmp_path: Path) -> None:
+    source = tmp_path / "rows.jsonl"
+    source.write_text('{"prompt": "q", "completion": "a"}\n{"prompt": "q"\n')
+    done = command(str(source), "--to", "messages", "--out", str(tmp_path / "out.jsonl"))
+    assert isinstance(done.exception, ConfigError)
+    assert f"{source}:2" in str(done.exception)
+    assert done.exception.exit_code == 3
+    with pytest.raises(ConfigError, match="does not say what to write"):
+        raise command(str(source), "--to", "messages", "--out", str(tmp_path / "out")).exception
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_the_command_offers_every_format_and_shape() -> None:
+    assert set(FORMAT_NAMES) == set(FORMATS)
+    assert set(SHAPES) == set(WRITERS)
