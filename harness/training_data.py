@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.data.layouts import FOREIGN, layout_of
+from harness.data.messages import read_tools
+from harness.data.rows import RowError
 from harness.errors import ConfigError, StoreError, did_you_mean
 from harness.jsonl import read_jsonl, read_text
 from harness.protocols import RunContext
@@ -23,8 +25,9 @@ FORMATS = (
 )
 
 
-KEYS = {"id", "tools", "prompt", "chosen", "rejected", "completion", "label", "messages", "text"}
-"""Others are refused: a misspelt `label` would turn a bad answer into a good one."""
+KEYS = {"id", "tools", "prompt", "chosen", "rejected", "completion", "label", "messages", "text", "origin", "extra"}
+"""Others are refused: a misspelt `label` would turn a bad answer into a good one. `origin` says where a cleaned row is
+from, `extra` holds what its file said besides; neither is learnt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,8 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 def _row(values: dict[str, Any], *, where: str) -> Row:
     if unknown := sorted(set(values) - KEYS):
-        raise ConfigError(f"unknown key {unknown[0]!r}", where=where, remedy=did_you_mean(unknown[0], sorted(KEYS)))
+        remedy = _convert(values) or did_you_mean(unknown[0], sorted(KEYS))
+        raise ConfigError(f"unknown key {unknown[0]!r}", where=where, remedy=remedy)
     if "text" in values:
         return _document(values, where)
     if "messages" in values:
@@ -162,25 +166,34 @@ def _row(values: dict[str, Any], *, where: str) -> Row:
     return Row(_prompt(prompt, values, where), ((answer_text, float(label)),))
 
 
+def _convert(values: Mapping[str, Any]) -> str:
+    """What to do with a row of a layout that is known, but not to training; "" for any other."""
+    layout = layout_of(values)
+    return f"`harness data export` converts rows of layout {layout}." if layout in FOREIGN else ""
+
+
 def _only(keys: Collection[str], values: Mapping[str, Any], where: str) -> None:
     """A key that is read by nothing would mean something else to whoever wrote it."""
-    if extra := sorted(set(values) - {*keys, "id", "tools"}):
+    if extra := sorted(set(values) - {*keys, "id", "tools", "origin", "extra"}):
         raise ConfigError(f"{extra[0]!r} does not go with {sorted(keys)[-1]}", where=where, remedy="Write two rows.")
 
 
 def _document(values: Mapping[str, Any], where: str) -> Row:
     """Raw text: a completion of nothing."""
-    if extra := sorted(set(values) - {"text", "id"}):
+    if extra := sorted(set(values) - {"text", "id", "origin", "extra"}):
         raise ConfigError(f"{extra[0]!r} does not go with text", where=where, remedy="Raw text has no prompt.")
     text = values["text"]
     if not isinstance(text, str) or not text.strip():
         raise ConfigError(f"text = {text!r} is not text, or is empty", where=where, remedy="Drop the row.")
-    return Row(Prompt(id=str(values.get("id", digest(text)[:16])), messages=()), ((text, 1.0),))
+    prompt = Prompt(str(values.get("id", digest(text)[:16])), messages=(), metadata=_metadata(values, where))
+    return Row(prompt, ((text, 1.0),))
 
 
 def _field(values: Mapping[str, Any], name: str, where: str) -> Any:
     if name not in values:
-        raise ConfigError(f"{name} is missing", where=where, remedy=f"Write one of {FORMATS}.")
+        shared = name == "prompt" and isinstance(values.get("chosen"), list)
+        remedy = "`harness data export` takes it from chosen and rejected." if shared else f"Write one of {FORMATS}."
+        raise ConfigError(f"{name} is missing", where=where, remedy=remedy)
     return values[name]
 
 
@@ -195,7 +208,8 @@ def _messages(value: Any, name: str, where: str) -> list[dict[str, str]]:
         raise ConfigError(
             f"{name} is neither text nor a list of messages",
             where=where,
-            remedy='Use [{"role": ..., "content": ...}], with text and no other keys; calls are written as JSON text.',
+            remedy='Use [{"role": ..., "content": ...}], with text and no other keys, and calls as JSON text: '
+            "`harness data export` converts other forms.",
         )
     return list(value)
 
@@ -217,21 +231,22 @@ def _answer(value: Any, name: str, where: str) -> str:
 
 def _prompt(messages: Sequence[Mapping[str, str]], values: Mapping[str, Any], where: str) -> Prompt:
     tools = _tools(values.get("tools"), where)
-    return Prompt(id=str(values.get("id", digest([list(messages), tools])[:16])), messages=tuple(messages), tools=tools)
+    given = str(values.get("id", digest([list(messages), tools])[:16]))
+    return Prompt(given, tuple(messages), tools=tools, metadata=_metadata(values, where))
+
+
+def _metadata(values: Mapping[str, Any], where: str) -> dict[str, str]:
+    """Where a row is from, as JSON, if it says so. It is no part of what the prompt is."""
+    origin = values.get("origin")
+    if origin is not None and not isinstance(origin, dict):
+        raise ConfigError(f"origin = {origin!r} is no object", where=where, remedy="Name the column otherwise.")
+    return {} if origin is None else {"origin": canonical_json(origin)}
 
 
 def _tools(value: Any, where: str) -> str:
-    """Tools as `Prompt.tools` has them, from a list or its JSON text, in a wrapper of type "function" or bare."""
-    if value in (None, "", []):
-        return ""
     try:
-        tools = json.loads(value) if isinstance(value, str) else value
-        bare = [tool.get("function", tool) for tool in tools]
-        good = all(isinstance(tool["name"], str) for tool in bare)
-    except (ValueError, TypeError, KeyError, AttributeError):
-        good = False
-    if not good:
+        return read_tools(value)
+    except RowError:
         raise ConfigError(
             "tools is not a list of functions", where=where, remedy='Use [{"name": ..., "parameters": {...}}].'
-        )
-    return canonical_json(bare)
+        ) from None

@@ -53,6 +53,32 @@ def test_tools_and_ids_are_kept(tmp_path: Path) -> None:
     assert (plain.prompt.tools, plain.prompt.id != "7") == ("", True)
 
 
+def test_a_row_says_where_it_is_from_and_stays_the_same_prompt(tmp_path: Path) -> None:
+    origin = {"source": "raw.jsonl", "place": 7, "sha256": "00", "filters": ["exact"]}
+    beside = {"origin": origin, "extra": {"topic": "x"}}
+    rows = [{"prompt": "Hi?", "completion": "Hello."}, {"text": "Once."}]
+    for row in rows:
+        plain, kept = read_rows(write(tmp_path / "rows.jsonl", row, row | beside))
+        assert json.loads(kept.prompt.metadata["origin"]) == origin
+        assert set(kept.prompt.metadata) == {"origin"}
+        assert (kept.prompt.id, kept.prompt.hash) == (plain.prompt.id, plain.prompt.hash)
+        assert plain.prompt.metadata == {}
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"instruction": "Say a", "input": "", "output": "a"}, "export` converts rows of layout alpaca"),
+        ({"conversations": [{"from": "human", "value": "Hi?"}]}, "export` converts rows of layout sharegpt"),
+        ({"question": "1 + 1?", "answer": "2"}, "export` converts rows of layout question"),
+        ({"chosen": [*ASK], "rejected": [*ASK]}, "export` takes it from chosen and rejected"),
+    ],
+)
+def test_a_row_that_could_be_converted_says_so(row: dict[str, Any], says: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=says):
+        list(read_rows(write(tmp_path / "rows.jsonl", row)))
+
+
 def test_a_line_ends_at_a_newline_and_nowhere_else(tmp_path: Path) -> None:
     row = json.dumps({"prompt": "a\u2028b\x85c", "completion": "d"}, ensure_ascii=False)
     (read,) = read_rows(write(tmp_path / "rows.jsonl", row))
@@ -85,6 +111,7 @@ def test_a_line_ends_at_a_newline_and_nowhere_else(tmp_path: Path) -> None:
         ({"prompt": 3, "completion": "a"}, "prompt is neither text nor a list of messages"),
         ({"prompt": "Hi?", "completion": ASK}, "completion holds 2 messages"),
         ({"messages": ASK}, "messages does not end with an answer"),
+        ({"prompt": "Hi?", "completion": "a", "origin": "reddit"}, "origin = 'reddit' is no object"),
     ],
 )
 def test_a_wrong_row_is_named_by_its_line(row: Any, says: str, tmp_path: Path) -> None:
