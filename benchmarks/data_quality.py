@@ -176,7 +176,7 @@ def _shown(name: str, record: Record) -> str:
     return "" if name in PRIVATE else f" | {' '.join(record.text.split())[:120]}"
 
 
-def reading(bad: Sequence[BadRow], plants: Mapping[int, Plant], seconds: float) -> Found:
+def reading(bad: Sequence[BadRow], plants: Mapping[int, Plant], seconds: float, examples: int) -> Found:
     """What the reader itself refused, as if it were a filter."""
     own = {n for n, one in plants.items() if not one.readable}
     places = {row.place for row in bad}
@@ -193,8 +193,8 @@ def reading(bad: Sequence[BadRow], plants: Mapping[int, Plant], seconds: float) 
             s: _recall([n for n in own if plants[n].sort == s], places) for s in sorted({plants[n].sort for n in own})
         },
         reasons=dict(Counter(row.reason for row in bad)),
-        false_alarms=false,
-        misses=[f"{n}: {plants[n].sort}" for n in sorted(own - places)],
+        false_alarms=false[:examples],
+        misses=[f"{n}: {plants[n].sort}" for n in sorted(own - places)[:examples]],
     )
 
 
@@ -240,17 +240,17 @@ def main(arguments: list[str] | None = None) -> None:
     suites = [find_suite(name, registry, RunContext(components=registry)) for name in SUITES]
     rows = real_rows(suites)
     lines, plants = plant(rows, [item for suite in suites for item in suite.items], options.seed)
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    console = Console(width=120, highlight=False, markup=False, emoji=False, soft_wrap=True)
     planted = ", ".join(f"{kind} {count}" for kind, count in Counter(one.kind for one in plants.values()).items())
     console.print(f"{len(rows)} real rows; planted: {planted}")
     with tempfile.TemporaryDirectory() as folder:
         file = options.data or Path(folder) / "dirty.jsonl"
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
         started = time.perf_counter()
-        read = list(read_records(str(file)))
+        read = list(read_records(str(file), layout="any"))
         seconds = time.perf_counter() - started
     records = [row for row in read if isinstance(row, Record)]
-    found = [reading([row for row in read if isinstance(row, BadRow)], plants, seconds)]
+    found = [reading([row for row in read if isinstance(row, BadRow)], plants, seconds, options.examples)]
     for name in options.filter or FILTERS:
         if name not in known:
             console.print(f"{name} is not installed")

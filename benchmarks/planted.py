@@ -6,6 +6,7 @@ numbers are made up, and put together from parts so that no scanner takes this f
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import re
@@ -161,7 +162,7 @@ def secrets(rows: Sequence[Row], count: int, rng: random.Random) -> list[Plant]:
         "google": lambda: "AI" + "za" + draw(35, url64),
         "npm": lambda: "np" + "m_" + draw(36),
         "sendgrid": lambda: "S" + f"G.{draw(22, url64)}.{draw(43, url64)}",
-        "jwt": lambda: "ey" + f"J{draw(30, url64)}.ey" + f"J{draw(60, url64)}.{draw(43, url64)}",
+        "jwt": lambda: _jwt({"sub": draw(12), "iat": rng.randrange(10**9, 2 * 10**9)}, draw(43, url64)),
         "private_key": lambda: _pem(draw),
         "url_password": lambda: f"postgres://app:{draw(16)}@" + f"db{rng.randrange(9)}.corp-internal.net:5432/orders",
         "assignment": lambda: f'{rng.choice(["password", "api_key", "client_secret"])} = "{draw(18, ALNUM + "!$%")}"',
@@ -175,6 +176,11 @@ def secrets(rows: Sequence[Row], count: int, rng: random.Random) -> list[Plant]:
         "client = Client({})",
     )
     return _turn("secret", {sort: _framed(rows, frames, value, rng) for sort, value in values.items()}, count)
+
+
+def _jwt(claims: dict[str, Any], signature: str) -> str:
+    parts = (json.dumps(part).encode() for part in ({"alg": "HS256", "typ": "JWT"}, claims))
+    return ".".join([*(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts), signature])
 
 
 def _pem(draw: Callable[[int], str]) -> str:
@@ -197,6 +203,7 @@ def _framed(
 
 
 NAMES = ("Marta Kowalczyk", "James Whitfield", "Aiko Tanabe", "Luis Ferreira", "Hannah Brandt", "Priya Raman")
+AREAS = (212, 312, 415, 503, 617, 713, 206, 305)
 STREETS = ("Maple Avenue", "Kingsway Road", "Linden Street", "Harbour Lane", "Church Hill")
 TOWNS = ("Springfield, IL 62704", "Portland, OR 97205", "Leeds LS2 9JT", "Dayton, OH 45402")
 
@@ -212,7 +219,7 @@ def personal(rows: Sequence[Row], count: int, rng: random.Random) -> list[Plant]
 
     values: dict[str, Callable[[], str]] = {
         "email": email,
-        "us_phone": lambda: f"({rng.randrange(212, 989)}) {rng.randrange(220, 999)}-{digits(4)}",
+        "us_phone": lambda: f"({rng.choice(AREAS)}) {rng.randrange(220, 999)}-{digits(4)}",
         "intl_phone": lambda: rng.choice((f"+44 7700 {digits(3)} {digits(3)}", f"+49 151 {digits(8)}")),
         "card": lambda: _card(rng),
         "iban": lambda: _iban(rng),

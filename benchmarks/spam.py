@@ -77,8 +77,7 @@ def _job(rng: random.Random) -> str:
 def _follow(rng: random.Random) -> str:
     name = f"@{rng.choice(SITES).replace('-', '')}{rng.randrange(999)}"
     tags = " ".join(f"#{tag}" for tag in ("viral", "followme", "like4like", "instagood", "trending", "fyp", "promo"))
-    more = "follow for follow, like for like"
-    return f"Nice post! Follow {name} and like, share and subscribe for more 🔥🔥🔥 {more}, {tags}"
+    return f"Nice post! Follow {name} and like, share and subscribe for more 🔥🔥🔥 follow for follow, {tags}"
 
 
 def _loan(rng: random.Random) -> str:

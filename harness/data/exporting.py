@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from itertools import chain
@@ -32,6 +32,17 @@ class ExportPlan:
     skip_bad: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that was not written, and why. `raw` is how it begins, where it could not be read."""
+
+    source: str
+    place: int
+    reason: str
+    detail: str
+    raw: str = ""
+
+
 @dataclass
 class Exported:
     """What was done. Rows can be more than records: a pair is two rows of `trl-kto`."""
@@ -42,21 +53,19 @@ class Exported:
     """Records of which no answer could be taken: a label that says bad, a group in which nothing is worth anything."""
     rejected: dict[str, int] = field(default_factory=dict)
     """Rows that could not be read, and records that the format cannot hold, by reason."""
-    first: BadRow | None = None
+    first: Reject | None = None
 
     @property
     def read(self) -> int:
         return self.records + self.without_answer + sum(self.rejected.values())
 
-    def reject(self, row: BadRow) -> None:
+    def reject(self, row: Reject) -> None:
         self.first = self.first or row
         self.rejected[row.reason] = self.rejected.get(row.reason, 0) + 1
 
 
-def export(
-    items: Iterable[Record | BadRow], plan: ExportPlan, *, advance: Callable[[], None] = lambda: None
-) -> Exported:
-    """Writes records as `plan` says; `advance` is called for each that was read.
+def export(items: Iterable[Record | BadRow], plan: ExportPlan) -> Exported:
+    """Writes records as `plan` says.
 
     Raises ConfigError when something is there already, nothing can be written, or something cannot and that is not to
     be skipped; then only the rejects are written.
@@ -68,7 +77,7 @@ def export(
         if plan.rejects:
             rejects = stack.enter_context(stack.enter_context(moved_to(plan.rejects)).open("w", encoding="utf-8"))
         with moved_to(plan.out) as draft:
-            _write(draft, _rows(items, plan, done, rejects, advance), plan)
+            _write(draft, _rows(items, plan, done, rejects), plan)
             if failure := _failure(done, plan):
                 _remove(draft)
     if failure:
@@ -95,27 +104,15 @@ def _write(draft: Path, rows: Iterator[Row], plan: ExportPlan) -> None:
         WRITERS[plan.shape](draft, chain([first], rows), table_columns(first, plan.format, plain=plan.plain))
 
 
-def _rows(
-    items: Iterable[Record | BadRow],
-    plan: ExportPlan,
-    done: Exported,
-    rejects: IO[str] | None,
-    advance: Callable[[], None],
-) -> Iterator[Row]:
+def _rows(items: Iterable[Record | BadRow], plan: ExportPlan, done: Exported, rejects: IO[str] | None) -> Iterator[Row]:
     """What is to be written; what is not is counted in `done` and written to `rejects`."""
     columns: set[str] = set()
     for item in items:
-        advance()
-        try:
-            made = [] if isinstance(item, BadRow) else _made(item, plan, columns)
-        except UnfitError as error:
-            assert isinstance(item, Record)
-            item = BadRow(item.source, item.place, error.reason, str(error))
-            made = []
-        if isinstance(item, BadRow):
-            done.reject(item)
+        made = _made(item, plan, columns)
+        if isinstance(made, Reject):
+            done.reject(made)
             if rejects:
-                rejects.write(json.dumps(asdict(item), ensure_ascii=False) + "\n")
+                rejects.write(json.dumps(asdict(made), ensure_ascii=False) + "\n")
             continue
         columns = columns or _needed(made, plan)
         done.records += bool(made)
@@ -124,13 +121,18 @@ def _rows(
         yield from made
 
 
-def _made(record: Record, plan: ExportPlan, columns: set[str]) -> list[Row]:
-    """Rows of a record, none where no answer can be taken. Raises UnfitError, also where columns are others than the
-    needed ones of the file."""
-    one = taken(record, plan.takes)
-    made = [] if one is None else format_rows(one, plan.format, plain=plan.plain)
+def _made(item: Record | BadRow, plan: ExportPlan, columns: set[str]) -> list[Row] | Reject:
+    """Rows of a record, none where no answer can be taken. They must have the columns that the file needs."""
+    if isinstance(item, BadRow):
+        return Reject(item.source, item.place, item.reason, item.detail, item.raw)
+    one = taken(item, plan.takes)
+    try:
+        made = [] if one is None else format_rows(one, plan.format, plain=plan.plain)
+    except UnfitError as error:
+        return Reject(item.source, item.place, error.reason, str(error))
     if made and columns and _needed(made, plan) != columns:
-        raise UnfitError("mixed_columns", f"a {record.kind} has other columns than the rows before it")
+        detail = f"a {item.kind} has other columns than the rows before it"
+        return Reject(item.source, item.place, "mixed_columns", detail)
     return made
 
 
@@ -148,7 +150,7 @@ def _failure(done: Exported, plan: ExportPlan) -> ConfigError | None:
         return ConfigError(
             f"{sum(done.rejected.values())} of {done.read} rows cannot be written as {plan.format}: {why}. "
             f"The first says: {done.first.detail}",
-            where=done.first.where,
+            where=f"{done.first.source}:{done.first.place}",
             remedy="Mend them, or leave them out with --skip-bad." if done.rows else "Choose another format.",
         )
     if not done.rows:

@@ -149,7 +149,9 @@ def _wrapped_tools(record: Record) -> list[Row]:
 def _messages(record: Record, plain: bool) -> list[Row]:
     said = [*_chat(record), {"role": "assistant", "content": record.answers[0].text}]
     tools = _wrapped_tools(record)
-    return [{"messages": _with_calls(said), "tools": tools} if tools else {"messages": said}]
+    if tools or any(message["role"] == "tool" for message in said):  # else what looks like calls is JSON asked for
+        said = _with_calls(said)
+    return [{"messages": said, "tools": tools} if tools else {"messages": said}]
 
 
 def _with_calls(messages: Sequence[Row]) -> list[Row]:
@@ -218,6 +220,7 @@ _OURS: Mapping[str, Column] = {
     "prompt": "chat",
     "tools": "json",
     "origin": "json",
+    "extra": "json",
     "label": "flag",
     **dict.fromkeys(("chosen", "rejected", "completion", "text"), "text"),
 }
@@ -240,7 +243,7 @@ FORMATS: Mapping[str, Format] = {
     ),
     "sharegpt": Format(_sharegpt, {"conversations": "turns", "tools": "text"}, _ANSWERED, ("tools",)),
     "harness": Format(
-        _ours, _OURS, ("demonstration", "pair", "label", "text", "prompt"), ("tools", "origin"), mixes=True
+        _ours, _OURS, ("demonstration", "pair", "label", "text", "prompt"), ("tools", "origin", "extra"), mixes=True
     ),
 }
 

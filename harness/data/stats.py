@@ -125,7 +125,7 @@ class _Groups:
 
 
 class Tally:
-    """Counts what it is given, in some 100 bytes a record."""
+    """Counts what it is given, in some 150 bytes a record."""
 
     def __init__(self, *, tokenizer: PreTrainedTokenizerBase | None = None, seed: int = 0) -> None:
         self.tokenizer = tokenizer

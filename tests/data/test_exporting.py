@@ -10,6 +10,7 @@ from typing import Any
 
 import datasets
 import pytest
+from click.testing import CliRunner
 from transformers import AutoTokenizer
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrainer
 from trl.data_utils import (
@@ -19,9 +20,11 @@ from trl.data_utils import (
     maybe_unpair_preference_dataset,
 )
 
+from harness.cli.app import cli
+from harness.cli.data.export import FORMAT_NAMES, SHAPES
 from harness.data.exporting import Exported, ExportPlan, export
 from harness.data.formats import FORMATS, Take, UnfitError, format_rows, taken
-from harness.data.reading import BadRow
+from harness.data.reading import BadRow, read_records
 from harness.data.record import Answer, Record, RecordKind
 from harness.data.writing import WRITERS, Shape
 from harness.errors import ConfigError
@@ -184,6 +187,11 @@ def test_what_is_no_call_stays_text(answer: str) -> None:
     assert row["messages"][-1] == {"role": "assistant", "content": answer}
 
 
+def test_json_that_was_asked_for_is_no_call() -> None:
+    row = format_rows(record("demonstration", (CALLS, 1.0)), "messages")[0]
+    assert row == {"messages": [row["messages"][0], {"role": "assistant", "content": CALLS}]}
+
+
 def test_alpaca_and_sharegpt() -> None:
     asked = DEMONSTRATIONS[2].prompt.messages[1]["content"]
     assert format_rows(DEMONSTRATIONS[2], "alpaca") == [
@@ -293,6 +301,48 @@ def test_train_reads_our_own_rows_as_what_they_were(tmp_path: Path, one: Record)
     assert row.completions == tuple((answer.text, answer.worth) for answer in one.answers)
 
 
+MANY_TURNS = Record(
+    Prompt(
+        "m",
+        (
+            {"role": "user", "content": "Add 1, greet Zoë"},
+            {"role": "assistant", "content": CALLS},
+            {"role": "tool", "content": "2"},
+            {"role": "tool", "content": "Hi"},
+            {"role": "user", "content": "Thanks"},
+        ),
+        tools=canonical_json([ADD, GREET]),
+    ),
+    (Answer("Welcome"),),
+    "demonstration",
+)
+
+
+@pytest.mark.parametrize("shape", list(WRITERS))
+@pytest.mark.parametrize(
+    ("to", "records"),
+    [
+        ("messages", [*DEMONSTRATIONS, MANY_TURNS]),
+        ("sharegpt", [*DEMONSTRATIONS, MANY_TURNS]),
+        ("trl-sft", [*DEMONSTRATIONS, MANY_TURNS]),
+        ("harness", [*DEMONSTRATIONS, MANY_TURNS]),
+        ("alpaca", [DEMONSTRATIONS[0], DEMONSTRATIONS[2]]),
+        ("trl-dpo", PAIRS),
+        ("trl-kto", LABELS),
+    ],
+)
+def test_what_is_written_reads_back_as_it_was(tmp_path: Path, shape: Shape, to: str, records: list[Record]) -> None:
+    out = tmp_path / ("rows" if shape == "datasets" else f"rows.{shape}")
+    exported(records, out, to, shape=shape)
+    assert [said(one) for one in read_records(str(out))] == [said(one) for one in records]
+
+
+def said(one: Record | BadRow) -> Any:
+    assert isinstance(one, Record), one
+    tools = json.loads(one.prompt.tools or "[]")
+    return one.kind, [dict(message) for message in one.prompt.messages], tools, one.answers
+
+
 # ---------------------------------------------------------------- what cannot be written
 
 BAD = BadRow("f", 7, "not_json", "it ends too early", "{")
@@ -358,3 +408,39 @@ def test_every_format_says_what_its_columns_hold() -> None:
             except UnfitError:
                 continue
             assert all(set(row) <= set(format.columns) for row in rows), name
+
+
+# ---------------------------------------------------------------- the command
+
+
+def command(*arguments: str) -> Any:
+    return CliRunner().invoke(cli, ["-q", "data", "export", *arguments])
+
+
+def test_the_command_writes_what_the_name_says(tmp_path: Path) -> None:
+    source, out = tmp_path / "rows.jsonl", tmp_path / "made" / "rows.csv"
+    source.write_text('{"prompt": "q", "completion": "a"}\n{"prompt": "r", "chosen": "b", "rejected": "c"}\n')
+    before = source.read_bytes()
+    done = command(str(source), "--to", "alpaca", "--take", "chosen", "--layout", "any", "--out", str(out), "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.output)["rows"] == 2
+    with out.open(newline="") as handle:
+        assert [row["output"] for row in csv.DictReader(handle)] == ["a", "b"]
+    assert source.read_bytes() == before
+
+
+def test_the_command_refuses_what_it_cannot_write(tmp_path: Path) -> None:
+    source = tmp_path / "rows.jsonl"
+    source.write_text('{"prompt": "q", "completion": "a"}\n{"prompt": "q"\n')
+    done = command(str(source), "--to", "messages", "--out", str(tmp_path / "out.jsonl"))
+    assert isinstance(done.exception, ConfigError)
+    assert f"{source}:2" in str(done.exception)
+    assert done.exception.exit_code == 3
+    with pytest.raises(ConfigError, match="does not say what to write"):
+        raise command(str(source), "--to", "messages", "--out", str(tmp_path / "out")).exception
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_the_command_offers_every_format_and_shape() -> None:
+    assert set(FORMAT_NAMES) == set(FORMATS)
+    assert set(SHAPES) == set(WRITERS)

@@ -10,6 +10,8 @@ from typing import Any, cast
 import rich_click as click
 
 from harness.cli.app import App, pass_app
+from harness.cli.data.options import LAYOUT_OPTION
+from harness.cli.run import RUNS_OPTION
 from harness.errors import EXIT_OK, ConfigError
 
 FORMAT_NAMES = (
@@ -33,6 +35,8 @@ SHAPES = ("jsonl", "json", "csv", "parquet", "datasets")
 )
 @click.option("--skip-bad", is_flag=True, help="Leave out rows that cannot be read or written, and say how many.")
 @click.option("--rejects", type=click.Path(path_type=Path), help="Write those there, with reasons, as JSONL.")
+@LAYOUT_OPTION
+@RUNS_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 @pass_app
 def export_command(
@@ -45,6 +49,8 @@ def export_command(
     takes: tuple[str, ...],
     skip_bad: bool,
     rejects: Path | None,
+    layout: str,
+    runs: Path,
     as_json: bool,
 ) -> int:
     """Write training data in a format that others train on.
@@ -53,12 +59,12 @@ def export_command(
     cannot hold as they are end it with exit code 3, and nothing is written but the --rejects.
     """
     from harness.data.exporting import ExportPlan, export
-    from harness.data.reading import read_records
+    from harness.data.reading import open_source
 
     chosen: Any = shape or _shape_of(out)
     plan = ExportPlan(out, format, chosen, standard, cast(Any, takes), rejects, skip_bad)
-    with app.view.task("export") as advance:
-        done = export(read_records(source), plan, advance=advance)
+    found = open_source(source, layout=layout, runs=runs)
+    done = export(app.view.track(map(found.parse, found.raw()), description="export"), plan)
     if as_json:
         said = {name: value for name, value in asdict(done).items() if name != "first"}
         click.echo(json.dumps({"out": str(out), "format": format, "as": chosen, **said}, indent=1, ensure_ascii=False))

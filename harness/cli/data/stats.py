@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from harness.cli.app import App, pass_app
+from harness.cli.data.options import LAYOUT_OPTION
+from harness.cli.run import RUNS_OPTION
 
 if TYPE_CHECKING:
     from harness.data.stats import Stats
@@ -19,21 +22,28 @@ if TYPE_CHECKING:
 @click.argument("source", metavar="FILE|RUN")
 @click.option("--tokenizer", "model", metavar="MODEL", help="Count tokens too: an asset, a folder, or a model-hub id.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sample whose languages are told.")
+@LAYOUT_OPTION
+@RUNS_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @pass_app
-def stats_command(app: App, source: str, model: str | None, seed: int, as_json: bool) -> None:
+def stats_command(app: App, source: str, model: str | None, seed: int, layout: str, runs: Path, as_json: bool) -> None:
     """Count rows, kinds, lengths, languages, tools, duplicates, and which way pairs and rewards lean."""
     from harness import assets
     from harness.chat import load_tokenizer
-    from harness.data.reading import read_records
+    from harness.data.reading import open_source
     from harness.data.stats import Tally
 
     tokenizer = load_tokenizer(assets.model(model, app.view).path) if model else None
     tally = Tally(tokenizer=tokenizer, seed=seed)
-    for item in app.view.track(read_records(source), description="stats"):
+    data = open_source(source, layout=layout, runs=runs)
+    for item in app.view.track(map(data.parse, data.raw()), description="stats"):
         tally.add(item)
     found = tally.stats()
-    click.echo(json.dumps(asdict(found), indent=1, ensure_ascii=False) if as_json else _text(found))
+    if as_json:
+        said = {"source": source, "kind": data.kind, "layout": data.layout, **asdict(found)}
+        click.echo(json.dumps(said, indent=1, ensure_ascii=False))
+    else:
+        click.echo(f"{source}: {data.kind}, rows of layout {data.layout}\n{_text(found)}")
 
 
 def _text(found: Stats) -> str:
