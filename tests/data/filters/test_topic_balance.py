@@ -48,7 +48,23 @@ def test_who_goes_does_not_depend_on_order_nor_on_what_is_added() -> None:
 
 @pytest.mark.model
 def test_collapse_is_seen_and_diverse_data_is_left_alone() -> None:
-    things = "gulls waves storms sand ships salt fish moon tide rocks foam wind nets whales crabs".split()
+    things = [
+        "gulls",
+        "waves",
+        "storms",
+        "sand",
+        "ships",
+        "salt",
+        "fish",
+        "moon",
+        "tide",
+        "rocks",
+        "foam",
+        "wind",
+        "nets",
+        "whales",
+        "crabs",
+    ]
     collapsed = [record(f"Write a poem about the sea, with {one} and {other}.") for one in things for other in things]
     diverse = [record(q) for q in questions()[::8]]
     found = sifted(collapsed[:150], "topic_balance")
@@ -59,7 +75,7 @@ def test_collapse_is_seen_and_diverse_data_is_left_alone() -> None:
     assert spread.figures["topic_balance/topics"] >= 5
     assert spread.figures["topic_balance/entropy_before"] > found.figures["topic_balance/entropy_before"] + 0.3
     mixed = sifted([*collapsed[:150], *diverse[:100]], "topic_balance")
-    assert {at for at in mixed.remarks} <= set(range(150))
+    assert set(mixed.remarks) <= set(range(150))
     assert 20 <= len(mixed.remarks) <= 30
 
 
