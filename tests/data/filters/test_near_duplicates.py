@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import sys
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -28,9 +29,10 @@ from harness_plugins.filters.duplicates.shingles import EVERY, packed, shingles,
 WORDS = [f"w{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(600)]
 
 
-def grams(text: str, size: int = 5) -> set[tuple[str, ...]]:
+@cache
+def grams(text: str) -> set[tuple[str, ...]]:
     words = re.findall(r"\w+", text.casefold())
-    return {tuple(words[at : at + size]) for at in range(max(1, len(words) - size + 1))}
+    return {tuple(words[at : at + 5]) for at in range(max(1, len(words) - 4))}
 
 
 def index(one: str, other: str) -> float:
@@ -39,8 +41,8 @@ def index(one: str, other: str) -> float:
 
 def edited(text: str, rng: random.Random) -> str:
     words = text.split()
-    for _ in range(rng.randint(1, 3)):
-        at = rng.randrange(len(words))
+    for _ in range(rng.randint(1, 2)):
+        at = rng.choice([rng.randrange(len(words)), len(words) - 1])
         words[at : at + 1] = rng.choice(([], [rng.choice(WORDS)], [words[at], rng.choice(WORDS)]))
     return " ".join(words)
 
@@ -111,7 +113,7 @@ def test_clusters_are_the_same_whatever_the_order() -> None:
     before = groups(order)
     rng.shuffle(order)
     assert groups(order) == before
-    assert len(before) < 100
+    assert len(before) < 0.8 * len(texts)
 
 
 @pytest.mark.parametrize(
@@ -147,13 +149,25 @@ def test_an_instruction_before_each_question_makes_nothing_near(length: int) -> 
     assert clusters([*rows, rows[7]]) == {50: 7}
 
 
+def test_long_texts_are_sampled_to_the_same_end() -> None:
+    rng = random.Random(7)
+    found = []
+    for _ in range(60):
+        text = rng.choices(WORDS, k=1000)
+        pair = [" ".join(text), " ".join([*text[: rng.randrange(850, 950)], *rng.choices(WORDS, k=30)])]
+        sets = unpacked([packed(bytes(8), 0, [shingles(units(t, "word")[0], 5)]) for t in pair])
+        found.append(sets.jaccard(np.array([0]), np.array([1]))[0] - index(*pair))
+    assert np.mean(found) == pytest.approx(0, abs=0.015)
+    assert np.std(found) < 0.045
+
+
 def test_the_index_of_sampled_sets_is_estimated_without_bias() -> None:
     rng = np.random.default_rng(5)
     found = []
     for _ in range(300):
-        both = rng.choice(EVERY, 2000, replace=False).astype(np.uint32)
+        both = rng.choice(EVERY, 2000, replace=False).tolist()
         # 1600 of 2000, all in the other: the case in which samples differ most.
-        sets = unpacked([packed(bytes(8), 0, [np.sort(s)]) for s in (both, both[:1600])])
+        sets = unpacked([packed(bytes(8), 0, [sorted(s)]) for s in (both, both[:1600])])
         found.append(sets.jaccard(np.array([0]), np.array([1]))[0])
     assert np.mean(found) == pytest.approx(0.8, abs=0.01)
     assert np.std(found) == pytest.approx(0.037, abs=0.008)

@@ -18,7 +18,10 @@ pytestmark = pytest.mark.model
 PARAPHRASES = [
     ("How do I boil an egg?", "What is the way to boil an egg?"),
     ("Explain photosynthesis to a child.", "Describe photosynthesis so that a kid understands it."),
-    ("Find songs released in 2019 for me, Electropop.", "Could you find some Electropop songs released in 2019?"),
+    (
+        "Can you find some Electropop songs released in 2019 for me?",
+        "Find some Electropop songs that were released in 2019?",
+    ),
 ]
 OTHERS = [
     ("What is 3 factorial?", "What is 5 factorial?"),

@@ -48,8 +48,23 @@ def test_who_goes_does_not_depend_on_order_nor_on_what_is_added() -> None:
 
 @pytest.mark.model
 def test_collapse_is_seen_and_diverse_data_is_left_alone() -> None:
-    things = ["gulls", "waves", "storms", "sand", "ships", "salt", "fish", "moon", "tide", "rocks", "foam", "wind"]
-    things += ["nets", "whales", "crabs"]
+    things = [
+        "gulls",
+        "waves",
+        "storms",
+        "sand",
+        "ships",
+        "salt",
+        "fish",
+        "moon",
+        "tide",
+        "rocks",
+        "foam",
+        "wind",
+        "nets",
+        "whales",
+        "crabs",
+    ]
     collapsed = [record(f"Write a poem about the sea, with {one} and {other}.") for one in things for other in things]
     diverse = [record(q) for q in questions()[::8]]
     found = sifted(collapsed[:150], "topic_balance")

@@ -9,8 +9,10 @@ sets that are whole it is exact, but for two of 2^32 hashes that are the same.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from zlib import crc32
 
 import numpy as np
@@ -35,38 +37,30 @@ def mixed(values: Long) -> Long:
     return values ^ (values >> np.uint64(31))
 
 
-_FACTORS = mixed(np.arange(1, 1001, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)) | np.uint64(1)
-
-
-def units(text: str, kind: str) -> tuple[Long, int]:
-    """A text's words or characters, up to case and punctuation, as numbers, and a digest of 32 bits of them all. Of a
-    text without words it is all of the text."""
+def units(text: str, kind: str) -> tuple[list[bytes], int]:
+    """A text's words or characters, up to case and punctuation, and a digest of 32 bits of them all. Of a text without
+    words it is all of the text."""
     words = re.findall(r"\w+", text.casefold()) or ([text.strip()] if text.strip() else [])
-    whole = " ".join(words)
-    if kind == "character":
-        codes = np.frombuffer(whole.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint64)
-    else:
-        codes = np.array([crc32(word.encode("utf-8", "surrogatepass")) for word in words], dtype=np.uint64)
-    return codes, crc32(whole.encode("utf-8", "surrogatepass"))
+    found = [unit.encode("utf-8", "surrogatepass") for unit in (words if kind == "word" else " ".join(words))]
+    return found, crc32(b"\0".join(found))
 
 
-def shingles(codes: Long, size: int) -> Hashes:
+def shingles(units: Sequence[bytes], size: int) -> list[int]:
     """Hashes of every `size` neighbours, of all if there are fewer, sorted, each once; none of none."""
-    if not len(codes):
-        return np.empty(0, dtype=np.uint32)
-    size = min(size, len(codes))
-    number = len(codes) - size + 1
-    codes, sums = mixed(codes + np.uint64(1)), np.full(number, size, dtype=np.uint64)
-    for place in range(size):
-        sums += codes[place : place + number] * _FACTORS[place % len(_FACTORS)]
-    members = np.sort((mixed(sums) >> np.uint64(32)).astype(np.uint32))
-    return members if number == 1 else np.append(members[:-1][members[1:] != members[:-1]], members[-1])
+    size = min(size, len(units))
+    joined = b"\0".join(units)
+    ends = list(accumulate(len(unit) + 1 for unit in units))
+    begins = [0, *ends]
+    return sorted(
+        {crc32(joined[begins[at] : ends[at + size - 1] - 1]) for at in range(len(units) - size + 1 if units else 0)}
+    )
 
 
-def packed(guard: bytes, digest: int, sets: Sequence[Hashes]) -> bytes:
-    sizes = [min(len(members), LARGEST) for members in sets] + [0] * (PARTS + 1 - len(sets))
-    head = np.array([digest], dtype="<u4").tobytes() + np.array(sizes, dtype="<u2").tobytes()
-    return guard + head + b"".join(members[:LARGEST].astype("<u4").tobytes() for members in sets)
+def packed(guard: bytes, digest: int, sets: Sequence[Sequence[int]]) -> bytes:
+    kept = [members[:LARGEST] for members in sets]
+    sizes = [*map(len, kept), *[0] * (PARTS + 1 - len(kept))]
+    hashes = [member for members in kept for member in members]
+    return guard + struct.pack(f"<I{PARTS + 1}H{len(hashes)}I", digest, *sizes, *hashes)
 
 
 @dataclass

@@ -21,6 +21,8 @@ _DIGEST = 8
 _FITTED = 20_000
 _SMALL_CLUSTERS = 200
 """The most that k-means makes before those of one subject are put together."""
+_PIECES = 4
+"""Small clusters a topic, at least, where the number of topics is given."""
 _SAME_SUBJECT = 0.4
 """Least mean cosine between the centres of clusters of one subject: holds one function's calls together, and keeps
 the subjects of encyclopaedic questions apart."""
@@ -84,7 +86,7 @@ class TopicBalance:
         fitted = sorted(range(len(sketches)), key=lambda at: sketches[at][:_DIGEST])[:_FITTED]
         small = min(_SMALL_CLUSTERS, max(2, math.isqrt(len(sketches))))
         if self.config.topics != "auto":
-            small = max(small, self.config.topics)
+            small = max(small, _PIECES * self.config.topics)
         centres_K_D = centres(vectors_N_D[fitted].astype(np.float32), small, self.config.seed)
         return self._subjects(centres_K_D)[nearest(vectors_N_D, centres_K_D, 1)[:, 0]]
 
