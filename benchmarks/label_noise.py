@@ -20,12 +20,12 @@ from harness.api import find_suite
 from harness.cli.tables import table
 from harness.cli.view import View
 from harness.config import EvalConfig
+from harness.data.mutations import MUTATIONS, mutate
 from harness.eval_plan import plan_evaluation
 from harness.evaluating import run_evaluations
 from harness.protocols import RunContext, Suite
 from harness.summary import estimate_cells, figures_of
 from harness.types import Prompt, SuiteReport
-from harness.data.mutations import MUTATIONS, mutate
 
 OBJECTIVES = ("dpo", "robust_dpo", "kto", "ipo")
 SUITE = """[suite]
