@@ -94,8 +94,7 @@ class Worker:
             (folder / "summary.json").write_text(json.dumps(summary))
 
     def _row(self, record: Record) -> dict[str, Any] | None:
-        extra = {name: value for name, value in record.extra.items() if name != "origin"}
-        return {**row_of(record), **extra} if self.job.writes else None
+        return row_of(record) if self.job.writes else None
 
     def _written(self, record: Record, remarks: Sequence[Remark]) -> dict[str, Any] | None:
         """A row that says where it comes from. What an earlier cleaning said of that stands."""

@@ -94,6 +94,12 @@ def clean(
     What was interrupted lies in `OUT.partial`; with `resume` the same call goes on from there. Raises ConfigError if
     one of the three is there already or nothing is left, StoreError for an `OUT.partial` that may not be gone on with.
     """
+    if source.kind in ("group", "run"):
+        raise ConfigError(
+            "these are groups that a policy sampled, token by token, and no rows",
+            where=source.name,
+            remedy="Clean them in the loop, with `[data]`; or make pairs of them first: `harness data pairs`.",
+        )
     for path in (out, *beside(out)):
         require_new(path)
     work = out.with_name(f"{out.name}.partial")

@@ -166,8 +166,8 @@ def test_an_interrupted_cleaning_is_not_gone_on_with_under_other_filters(
 
 def test_processes_change_nothing_and_a_kill_costs_nothing(tmp_path: Path) -> None:
     """The command itself, killed while two processes work, then gone on with."""
-    path = write(tmp_path / "in.jsonl", rows(25_000))
-    filters = ["--filter", "format", "--filter", "pii", "--filter", "exact_duplicates"]
+    path = write(tmp_path / "in.jsonl", rows(21_000))
+    filters = ["--filter", "format", "--filter", "exact_duplicates"]
     whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
     subprocess.run([*COMMAND, "clean", str(path), "--out", str(whole), "--workers", "1", *filters], check=True)
     command = [*COMMAND, "clean", str(path), "--out", str(out), "--workers", "2", *filters]

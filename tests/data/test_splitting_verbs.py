@@ -81,8 +81,7 @@ def test_split_writes_every_row_once_and_moves_none_when_rows_are_added(harness:
 def test_split_by_a_column_and_by_near_copies(harness: Run) -> None:
     passage = " ".join(f"word{n}" for n in range(50))
     copies = [
-        {"prompt": f"{'So ' * (n % 2)}{passage} number{n // 2}", "completion": "yes", "topic": n, "label": n % 2 == 0}
-        for n in range(8)
+        {"prompt": f"{'So ' * (n % 2)}{passage} number{n // 2}", "completion": "yes", "topic": n} for n in range(8)
     ]
     write("a.jsonl", questions(100) + copies[:4])
     code, out, _ = harness(
@@ -104,8 +103,6 @@ def test_split_by_a_column_and_by_near_copies(harness: Run) -> None:
         assert [*rows(f"near/{side}.jsonl")] == [
             row for row in rows(f"more/{side}.jsonl") if row in rows(f"near/{side}.jsonl")
         ]
-    assert sum(side["worth"] is not None for side in report["sides"].values()) == 1  # all copies are together
-    assert [side["worth"] for side in report["sides"].values() if side["worth"] is not None] == [0.5]
 
 
 @pytest.mark.parametrize(
@@ -258,7 +255,7 @@ def test_negatives_of_a_file_and_of_a_suite(harness: Run) -> None:
     ("arguments", "said"),
     [
         (["a.jsonl"], "a.jsonl: of 5 prompts 5 have no right tool calls to make wrong ones from"),
-        (["missing.jsonl"], "missing.jsonl: cannot be read"),
+        (["missing.jsonl"], "missing.jsonl: there is no such file"),
         (["tool-call"], "tool-calls"),
         (["tool-calls-live"], "suite tool-calls-live: it has no training prompts"),
         (["a.jsonl", "--kinds", "wrong_tools"], "there is no kind 'wrong_tools'. Did you mean wrong_tool"),

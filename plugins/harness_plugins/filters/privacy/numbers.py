@@ -63,7 +63,11 @@ def phones(regions: tuple[str, ...], fictitious: bool) -> Finder:
                 if fictitious or not _FICTITIOUS_PHONE.match(key):
                     if phonenumbers.number_type(match.number) in _NOT_PERSONAL:
                         continue
-                    yield Span(match.start, match.end, "phone", key)
+                    # It takes an opening bracket along, which may be that of a list.
+                    start = match.start + (
+                        match.raw_string[0] in "([（［" and not set(match.raw_string) & set(")]）］")
+                    )
+                    yield Span(start, match.end, "phone", key)
 
     return find
 
