@@ -20,9 +20,12 @@ from harness.api import find_suite
 from harness.cli.tables import table
 from harness.cli.view import View
 from harness.config import EvalConfig
+from harness.data.filtering import FilterUse, make_sieve, sift
 from harness.data.mutations import MUTATIONS, mutate
+from harness.data.record import Answer, Record
 from harness.eval_plan import plan_evaluation
 from harness.evaluating import run_evaluations
+from harness.label_noise import noise_of, recommended
 from harness.protocols import RunContext, Suite
 from harness.summary import estimate_cells, figures_of
 from harness.types import Prompt, SuiteReport
@@ -87,6 +90,29 @@ def train(objective: str, noise: float, rate: float, data: Path, parent: Path, o
     harness.train_adapter(updater, data, out=out, parent=parent, config=config, progress=view)
 
 
+def estimates(pairs: list[tuple[Prompt, str]], noises: list[float], seed: int) -> list[list[str]]:
+    """What the filter `label_consistency` makes of these pairs where each is labelled twice, each label flipped by
+    itself."""
+    registry = harness.load_registry()
+    found = []
+    for noise in noises:
+        rng = random.Random(f"{seed}/{noise}")
+        records = []
+        for prompt, wrong in pairs:
+            for _ in range(2):
+                sides = [Answer(str(prompt.reference), 1.0), Answer(wrong, 0.0)]
+                if rng.random() < noise:
+                    sides = [Answer(wrong, 1.0), Answer(str(prompt.reference), 0.0)]
+                records.append(Record(prompt, tuple(sides), "pair"))
+        sieve = make_sieve([FilterUse(name="label_consistency")], registry, RunContext(components=registry))
+        figures = sift(records, sieve).figures
+        named = {name.partition("/")[2]: f"{value:.1%}" for name, value in figures.items()}
+        cells = [named.get(name, "not told") for name in ("noise", "noise_lower", "noise_upper")]
+        advice = recommended(noise_of(figures))
+        found.append([f"{noise:.0%}", *cells, f"{advice.objective} {dict(advice.config) or ''}"])
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parent", type=Path, required=True)
@@ -101,7 +127,11 @@ def main() -> None:
     view = View(quiet=False)
     registry = harness.load_registry()
     suite = find_suite("tool-calls", registry, RunContext(progress=view, components=registry))
-    pairs = known_pairs(list(suite.train), options.pairs, options.seed)
+    everything = known_pairs(list(suite.train), len(suite.train), options.seed)
+    print(f"noise as estimated from {len(everything)} pairs, each labelled twice")
+    columns = ["flipped", "estimate", "lower", "upper", "recommended"]
+    print(table(columns, estimates(everything, options.noise, options.seed)))
+    pairs = everything[: options.pairs]
     write_suite(options.out / "held-out-pairs", suite, options.seed)
     adapters = {("parent", 0.0): options.parent}
     for noise in options.noise:

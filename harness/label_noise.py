@@ -184,6 +184,15 @@ def _noise(
 # ---------------------------------------------------------------- what follows
 
 
+def noise_of(figures: Mapping[str, float]) -> Noise | None:
+    """The estimate among the figures of a use of filters; None where the data did not tell."""
+    found = {name.rpartition("/")[2]: value for name, value in figures.items() if name.startswith("label_consistency/")}
+    if "noise" not in found:
+        return None
+    rate, lower, upper, n = (found[name] for name in ("noise", "noise_lower", "noise_upper", "noise_pairs"))
+    return Noise(rate, lower, upper, int(n), "label_consistency")
+
+
 def recommended(noise: Noise | None) -> Advice:
     """What to train on pairs with, by the estimate itself (bounds say how sure of it one may be)."""
     if noise is None:

@@ -84,6 +84,7 @@ def print_report(report: CleanReport, as_json: bool) -> None:
         click.echo(json.dumps(asdict(report), indent=1, ensure_ascii=False))
         return
     from harness.cli.tables import table
+    from harness.label_noise import noise_of, recommended
 
     rows = [
         [line["filter"], line["reason"], line["outcome"], f"{line['records']:,}", _first(report.source, line)]
@@ -93,6 +94,10 @@ def print_report(report: CleanReport, as_json: bool) -> None:
         click.echo(table(["filter", "reason", "outcome", "records", "first"], rows))
     for name, value in report.figures.items():
         click.echo(f"{name}  {value:.4g}")
+    if (noise := noise_of(report.figures)) is not None:
+        advice = recommended(noise)
+        settings = "".join(f", {name} = {value:g}" for name, value in advice.config.items())
+        click.echo(f"for these pairs: objective {advice.objective}{settings}. {advice.why}")
     click.echo(
         f"{report.source}: {report.rows:,} rows, {report.kept:,} kept ({report.changed:,} rewritten or flagged), "
         f"{report.dropped:,} dropped, {report.unreadable:,} unreadable; {report.seconds:.1f} s, "
