@@ -28,7 +28,7 @@ from rich.table import Table
 def texts(number: int) -> Iterator[tuple[str, str]]:
     """Questions and answers."""
     rng = random.Random(0)
-    words = [f"w{at:x}" for at in range(20_000)]
+    words = ["".join(rng.choices("abcdefghij", k=6)) for _ in range(20_000)]
     asked = answered = ""
     for at in range(number):
         if at % 10 == 9:
