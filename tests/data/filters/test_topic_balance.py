@@ -66,7 +66,7 @@ def test_collapse_is_seen_and_diverse_data_is_left_alone() -> None:
         "crabs",
     ]
     collapsed = [record(f"Write a poem about the sea, with {one} and {other}.") for one in things for other in things]
-    diverse = [record(q) for q in questions()[::8]]
+    diverse = [record(q) for q in questions()[::12]]
     found = sifted(collapsed[:150], "topic_balance")
     assert found.figures["topic_balance/largest_share_before"] > 0.9
     assert len(found.kept) <= 80

@@ -81,7 +81,10 @@ class Embedder:
     def _encoder(self) -> Any:
         import torch
         from transformers import AutoModel
+        from transformers.utils import logging
 
+        bars_were_on = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             model = AutoModel.from_pretrained(
                 self.model.path, dtype=getattr(torch, self.config.dtype), local_files_only=True, use_safetensors=True
@@ -89,4 +92,7 @@ class Embedder:
         except (OSError, ValueError) as error:
             what = f"it cannot be loaded ({str(error).splitlines()[0]})"
             raise AssetError(what, where=str(self.model.path), remedy="Name a folder that holds an encoder.") from error
+        finally:
+            if bars_were_on:
+                logging.enable_progress_bar()  # type: ignore[no-untyped-call]
         return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()

@@ -29,5 +29,5 @@ def guard(record: Record, by: By, texts: Sequence[str], *also: object, same_numb
     same.append(record.prompt.tools if by != "answer" else "")
     same.append([answer.worth for answer in record.answers] if by != "prompt" else [])
     if same_numbers:
-        same.append([[re.sub(r"\s", "", number) for number in _NUMBER.findall(text)] for text in texts])
+        same.append([["".join(number.split()) for number in _NUMBER.findall(text)] for text in texts])
     return blake2b(canonical_json(same).encode(), digest_size=8).digest()
