@@ -25,7 +25,7 @@ from harness.data.chunks import UNREADABLE, Job, Tally, flagged, read_sketches, 
 from harness.data.filtering import FilterUse, Remark, Sieve, dropped, figures_of, make_sieve, surveyed
 from harness.data.pool import batches, submitting
 from harness.data.reading import Source
-from harness.durable import make_folder, require_new, write_text
+from harness.durable import NOT_WRITABLE, make_folder, require_new, write_text
 from harness.errors import ConfigError, StoreError
 from harness.plugins import Registry, load_registry
 from harness.protocols import Progress, RunContext, SilentProgress
@@ -107,7 +107,14 @@ def clean(
         raise StoreError(
             "an interrupted cleaning is here", where=str(work), remedy="Go on with --resume, or remove the folder."
         )
-    return Cleaning(source, uses, out, work, workers, registry or load_registry(), progress or SilentProgress()).run()
+    cleaning = Cleaning(source, uses, out, work, workers, registry or load_registry(), progress or SilentProgress())
+    try:
+        return cleaning.run()
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        remedy = "Make room, or name another file with --out; --resume goes on."
+        raise StoreError(f"cannot be written ({error.strerror})", where=str(out), remedy=remedy) from error
 
 
 def beside(out: Path) -> tuple[Path, Path]:

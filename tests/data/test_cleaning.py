@@ -213,6 +213,9 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing is left of 1 rows"):
         clean(open_source(str(nothing)), USES, out=tmp_path / "out.jsonl", workers=1)
     assert not (tmp_path / "out.jsonl").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be written"):
+        clean(open_source(str(path)), USES, out=tmp_path / "file" / "out.jsonl", workers=1)
     with pytest.raises(ConfigError, match="there already"):
         check(open_source(str(path)), USES, work=tmp_path)
 
