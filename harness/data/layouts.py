@@ -75,7 +75,7 @@ def _behind(prompt: Sequence[Message], given: Any, column: str) -> str:
     if isinstance(given, str):
         return given
     messages = read_messages(given, column)
-    if messages[:-1] == prompt:
+    if messages and messages[:-1] == prompt:
         return answer_at_end(messages, given, column)
     return read_answer(given, column)
 
@@ -104,7 +104,8 @@ def _alpaca(row: Row) -> Found:
 
 def _instruction(row: Row) -> list[Message]:
     before: list[Message] = []
-    for turn in row.get("history") or []:
+    history = row.get("history") or []
+    for turn in history if isinstance(history, list) else [history]:
         if not isinstance(turn, list) or len(turn) != 2:
             raise RowError("bad_field", "history is not a list of a question and an answer each")
         asked, said = (read_text(text, "history") for text in turn)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trl.data_utils import extract_prompt
 
-from harness.data.layouts import LAYOUTS, layout_of, record_of, row_of
+from harness.data.layouts import COLUMNS, LAYOUTS, layout_of, record_of, row_of
 from harness.data.record import Answer, Record
 from harness.data.rows import RowError
 from harness.tools import ToolCall, parse_calls, write_calls
@@ -300,6 +300,29 @@ def trainable(record: Record) -> bool:
     """What training has a row for, and does not refuse as a mistake."""
     apart = record.kind != "pair" or record.answers[0] != Answer(record.answers[1].text)
     return record.kind != "prompt" and apart and (record.kind == "text" or bool(record.prompt.messages))
+
+
+found_messages = st.fixed_dictionaries(
+    {},
+    optional={
+        "role": st.sampled_from(["user", "assistant"]) | json_values,
+        "content": text | json_values,
+        "from": st.sampled_from(["human", "gpt", "function_call"]) | json_values,
+        "value": json_values,
+        "tool_calls": st.lists(st.fixed_dictionaries({"function": json_values}), max_size=2) | json_values,
+        "function_call": st.fixed_dictionaries({"name": text | json_values, "arguments": json_values}) | json_values,
+    },
+)
+found_values = json_values | st.lists(found_messages, max_size=3)
+
+
+@given(st.dictionaries(st.sampled_from(sorted({*COLUMNS, "id", "tools", "label", "system", "extra"})), found_values))
+def test_any_row_is_a_record_or_says_what_is_wrong(row: dict[str, Any]) -> None:
+    try:
+        record = read(row)
+    except RowError:
+        return
+    assert read(json.loads(json.dumps(row_of(record)))) == record
 
 
 ours = st.fixed_dictionaries({"prompt": text | messages.filter(bool)}).flatmap(
