@@ -103,7 +103,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.one:
         way, number = arguments.one
-        print(json.dumps(measured(lambda: WAYS[way](int(number)))))
+        print(json.dumps({"way": way, "records": int(number), **measured(lambda: WAYS[way](int(number)))}))
         return
     results = []
     table = Table("way", "records", "sketch s", "survey s", "peak GB", "found", box=box.SIMPLE)
@@ -111,7 +111,7 @@ def main() -> None:
         for way in WAYS if number <= arguments.against else ["near_duplicates"]:
             command = [sys.executable, __file__, "--one", way, str(number)]
             found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            results.append({"way": way, "records": number, **found})
+            results.append(found)
             figures = (f"{found['sketch']:.1f}", f"{found['survey']:.1f}", f"{found['survey GB']:.2f}")
             table.add_row(way, f"{number:,}", *figures, f"{found['found']:,.0f}")
     Console().print(table)
