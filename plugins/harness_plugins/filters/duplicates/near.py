@@ -1,8 +1,8 @@
 """`near_duplicates`: records whose words are nearly those of another.
 
 MinHash signatures (Broder 1997) in bands say which records to compare; what is called near is what the sets themselves
-say, so the choice of library decides about recall and speed only. rensa makes the signatures: 1.5 microseconds a short
-record where datasketch takes 60, with a smaller error, and it takes arrays.
+say, so the choice of library decides about recall and speed only. rensa makes the signatures: from arrays to an array 9
+microseconds a short record, where datasketch takes 18, and its estimates of short texts vary less.
 """
 
 from __future__ import annotations
