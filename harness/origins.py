@@ -14,7 +14,8 @@ from harness.types import Prompt
 
 FILE_LINE = re.compile(r"(?P<file>.+):(?P<line>\d+)", re.DOTALL)
 ORIGIN = "origin"
-"""The key of `Prompt.metadata` that says, as JSON, what a cleaned row was made from."""
+"""The key of `Prompt.metadata` under which a cleaned row says, as a JSON object, what it was made from (`source`,
+`place`) and which `filters` it passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class ExampleOrigin:
     prompt: str
     suite: str = ""
     lines: tuple[FileLine, ...] = ()
+    filters: tuple[str, ...] = ()
+    """That its row passed when its file was cleaned."""
 
     def is_of(self, what: str) -> bool:
         """Whether `what` names its prompt, its suite, a file of it, or a line as `FILE:LINE`."""
@@ -49,13 +52,9 @@ class ExampleOrigin:
 
 def row_origin(prompt: Prompt, file: str, line: int | None) -> ExampleOrigin:
     """Of a row of a file, and of what that row was cleaned from, where it says so."""
-    return ExampleOrigin(prompt.id, lines=(FileLine(file, line), *cleaned_from(prompt)))
-
-
-def cleaned_from(prompt: Prompt) -> tuple[FileLine, ...]:
-    """What a row says that it was made from: `{"source", "place"}`, or a list of such."""
-    found = json.loads(prompt.metadata.get(ORIGIN, "[]"))
-    return tuple(FileLine(one["source"], one.get("place")) for one in (found if isinstance(found, list) else [found]))
+    said = json.loads(prompt.metadata.get(ORIGIN, "{}"))
+    before = (FileLine(str(said["source"]), said.get("place")),) if "source" in said else ()
+    return ExampleOrigin(prompt.id, lines=(FileLine(file, line), *before), filters=tuple(said.get("filters", ())))
 
 
 def same_file(one: str, other: str) -> bool:

@@ -17,7 +17,7 @@ from harness.config import LoopConfig
 from harness.data_step import group_places, handed_over, kept_indices
 from harness.errors import ConfigError, HarnessError
 from harness.jsonl import read_jsonl
-from harness.origins import ExampleOrigin, FileLine, cleaned_from, row_origin
+from harness.origins import ExampleOrigin, FileLine, row_origin
 from harness.plugins import validate
 from harness.protocols import RunContext
 from harness.records import read_groups
@@ -138,7 +138,7 @@ def _round_examples(store: RunStore, config: LoopConfig, index: int) -> Iterator
     for at, scored in zip(kept, handed_over(store, index), strict=True):
         prompt = scored.group.prompt
         if suites:
-            origin = ExampleOrigin(prompt.id, suites[at], cleaned_from(prompt))
+            origin = ExampleOrigin(prompt.id, suites[at])
         else:
             origin = row_origin(prompt, places[at].file, places[at].line)
         yield example_of(scored, origin)
@@ -184,14 +184,16 @@ def alone_training(folder: Path) -> Training:
 
 def _stored_example(row: Mapping[str, Any]) -> Example:
     lines = tuple(FileLine(file, line) for file, line in row["lines"])
-    return Example(ExampleOrigin(row["id"], row["suite"], lines), row["policy"], tuple(row["judges"]))
+    return Example(
+        ExampleOrigin(row["id"], row["suite"], lines, tuple(row["filters"])), row["policy"], tuple(row["judges"])
+    )
 
 
 def stored_example(example: Example) -> dict[str, Any]:
     """A line of the file beside an adapter that `harness train` made: everything but the text."""
     origin = example.origin
     lines = [[line.file, line.line] for line in origin.lines]
-    values = {"id": origin.prompt, "suite": origin.suite, "lines": lines}
+    values = {"id": origin.prompt, "suite": origin.suite, "lines": lines, "filters": list(origin.filters)}
     return {**values, "policy": example.policy, "judges": list(example.judges)}
 
 

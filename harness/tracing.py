@@ -76,7 +76,7 @@ def _matcher(what: str) -> Callable[[Training, Example], bool]:
             name in example.judges or (training.round is None and named in training.components)
         )
     if kind == "filter":
-        return lambda training, example: name in training.filters
+        return lambda training, example: name in training.filters or name in example.origin.filters
     if kind == "text":
         words = _plain(name)
         if not words:

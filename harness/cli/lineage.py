@@ -91,6 +91,7 @@ def _example_rows(training: Training) -> list[dict[str, Any]]:
             "adapter": training.version,
             "policy": example.policy or None,
             "judges": {name: training.components.get(f"judge {name}") for name in example.judges},
+            "cleaned_by": list(example.origin.filters),
             "filters": {name: training.components[f"filter {name}"] for name in training.filters},
         }
         for example in training.examples

@@ -13,7 +13,7 @@ from harness.api import plan_loop
 from harness.data.filtering import FilterUse, Remark
 from harness.data_step import SiftedGroups, loop_sieve, sift_groups, with_answers
 from harness.errors import ConfigError
-from harness.origins import ExampleOrigin, FileLine, ranges, same_file, unranged
+from harness.origins import FileLine, ranges, row_origin, same_file, unranged
 from harness.plugins import Registry, load_registry
 from harness.protocols import RunContext
 from harness.types import Completion, Group, Preference, Prompt, Sampling, Score, ScoredGroup
@@ -111,7 +111,9 @@ def test_a_file_is_known_from_other_folders_and_a_line_by_its_number() -> None:
     assert same_file("./rows.jsonl", "/a/rows.jsonl")
     assert not same_file("/a/b/rows.jsonl", "/c/b/rows.jsonl")
     assert not same_file("/a/other-rows.jsonl", "rows.jsonl")
-    cleaned = ExampleOrigin("p", lines=(FileLine("clean.jsonl", 2), FileLine("raw.jsonl", 17)))
+    said = {"source": "raw.jsonl", "place": 17, "filters": ["pii"]}
+    cleaned = row_origin(Prompt("p", (), metadata={"origin": json.dumps(said)}), "clean.jsonl", 2)
+    assert cleaned.filters == ("pii",)
     assert all(map(cleaned.is_of, ["p", "clean.jsonl:2", "raw.jsonl:17", "raw.jsonl"]))
     assert not any(map(cleaned.is_of, ["raw.jsonl:1", "raw.jsonl:2", "clean.jsonl:17", "", "q"]))
 

@@ -27,7 +27,14 @@ def write_adapter(folder: Path, version: str, parent: str, rows: Sequence[dict[s
 
 
 def row(name: str, *lines: tuple[str, int]) -> dict[str, Any]:
-    return {"id": name, "suite": "", "lines": lines, "policy": "reference", "judges": []}
+    return {
+        "id": name,
+        "suite": "",
+        "lines": lines,
+        "policy": "reference",
+        "judges": [],
+        "filters": ["pii"] if lines[1:] else [],
+    }
 
 
 @pytest.fixture
@@ -50,7 +57,9 @@ def runs(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("what", ["p", "rows.jsonl:1", "rows.jsonl", "q", "raw.jsonl:7", "raw.jsonl", "text:A  Secret"])
+@pytest.mark.parametrize(
+    "what", ["p", "rows.jsonl:1", "rows.jsonl", "q", "raw.jsonl:7", "raw.jsonl", "filter:pii", "text:A  Secret"]
+)
 def test_a_source_finds_its_adapter_and_all_that_descends_from_it(runs: Path, what: str) -> None:
     found = trace(survey([runs]), what)
     assert [Path(use.training.where).name for use in found.uses] == ["one"]
