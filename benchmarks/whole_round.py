@@ -1,0 +1,284 @@
+"""A whole round of reinforcement learning, ours against TRL's GRPOTrainer: sample, judge, update, and hand over.
+
+    python benchmarks/whole_round.py RUN [--round 2] [--prompts 8] [--skip 0] [--max-tokens 192] [--repeats 1]
+        [--micro-batch 8] [--json FILE]
+
+Both start from the adapter that this round of RUN started from, take the same prompts token for token, eight
+completions each at temperature 1, the suite's training judges, DAPO's loss, and make one optimizer step: bf16 base,
+LoRA in fp32. Sides take turns in one process. Ours samples with the generator `vllm`, whose engine stays up and idle
+while it is TRL's turn (what CPU time it takes then is shown), and each turn loads the model anew to update. TRL samples
+with transformers, since it hands weights to vLLM on CUDA only; of its side `train()` alone is counted, not the making
+of model and trainer, and nothing is handed over. The start of our engine is not counted either; both are shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+from unittest.mock import patch
+
+import psutil
+from side_by_side import Timed, alternating, ratios, seconds, write_json
+
+import harness
+from harness import assets
+from harness.api import find_suite, start_generator
+from harness.chat import load_tokenizer
+from harness.checkpoints import open_checkpoint
+from harness.cli.tables import table
+from harness.config import GeneratorRef
+from harness.independence import uses_for
+from harness.judging import Bench, seat_judges
+from harness.protocols import RunContext
+from harness.records import read_groups
+from harness.sampler import Sampler, draw_groups
+from harness.store import RunStore
+from harness.types import AdapterCheckpoint, Sampling, ScoredGroup
+
+N = 8
+LEARNING_RATE = 1e-4
+OURS, TRL = "harness", "TRL"
+
+
+@dataclass
+class Round:
+    """What one turn took, stage by stage in seconds, and what it did."""
+
+    stages: dict[str, float] = field(default_factory=dict)
+    completions: int = 0
+    tokens: int = 0
+    with_signal: int = 0
+    steps: int = 0
+    start_up: float = 0.0
+    """Seconds that are not counted: making the model and the trainer."""
+    engine_cpu: float = 0.0
+    """CPU seconds of the vLLM engine meanwhile."""
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.stages[name] = time.perf_counter() - started
+
+
+@dataclass
+class Sides:
+    """The two sides, on the same prompts from the same adapter. Each turn draws with a seed of its own."""
+
+    registry: harness.Registry
+    context: RunContext
+    sampler: Sampler
+    bench: Bench
+    judges: Sequence[dict[str, Any]]
+    groups: Sequence[ScoredGroup]
+    """Of these the prompts are used."""
+    parent: AdapterCheckpoint
+    sampling: Sampling
+    micro_batch: int
+    turns: int = 0
+
+    @property
+    def prompt_token_ids(self) -> list[tuple[int, ...]]:
+        return [scored.group.prompt_token_ids for scored in self.groups]
+
+    def ours(self) -> Round:
+        self.turns += 1
+        done, engine = Round(), engine_cpu()
+        prompts = [scored.group.prompt for scored in self.groups]
+        config = {"objective": "dapo", "learning_rate": LEARNING_RATE, "groups_per_step": len(prompts)}
+        updater = self.registry.create("updater", "group", config, self.context)
+        with tempfile.TemporaryDirectory() as folder:
+            with done.stage("sample"):
+                generator = self.sampler.at(self.parent)
+                drawn = draw_groups(generator, prompts, n=N, sampling=self.sampling, seed=self.turns)
+            with done.stage("judge"):
+                scored = self.bench.score(drawn)
+            with done.stage("update"):
+                update = updater.update(scored, parent=self.parent, out=Path(folder) / "out", seed=0)
+            with done.stage("hand-over"):
+                self.sampler.at(update.checkpoint)
+        require_equal([group.prompt_token_ids for group in drawn], self.prompt_token_ids, "prompt tokens")
+        done.engine_cpu = engine_cpu() - engine
+        done.completions = sum(len(group.completions) for group in drawn)
+        done.tokens = sum(len(c.token_ids) for group in drawn for c in group.completions)
+        done.with_signal = sum(len(set(group.rewards)) > 1 for group in scored)
+        done.steps = int(update.metrics["update/steps"])
+        self.sampler.at(self.parent)
+        return done
+
+    def trl(self) -> Round:
+        from trl.extras.profiling import ProfilingContext  # here, or the engine's processes would import it too
+
+        from harness_plugins.trl.arguments import trl_arguments
+        from harness_plugins.trl.common import silence
+
+        self.turns += 1
+        done, engine, spans = Round(), engine_cpu(), dict[str, float]()
+        started = time.perf_counter()
+        updater = self.registry.create(
+            "updater",
+            "trl-grpo",
+            {
+                "judges": self.judges,
+                "learning_rate": LEARNING_RATE,
+                "groups_per_step": self.micro_batch // N,
+                "n": N,
+                "max_tokens": self.sampling.max_tokens,
+                "temperature": self.sampling.temperature,
+                "args": {"loss_type": "dapo", "gradient_accumulation_steps": len(self.groups) * N // self.micro_batch},
+            },
+            self.context,
+        )
+        job = updater.job(self.groups, parent=self.parent, seed=self.turns)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            silence(),
+            patch.object(ProfilingContext, "_log_metrics", noted(spans)),
+        ):
+            args = trl_arguments(updater.config_class, updater.config, folder=folder, seed=self.turns, **job.settled)
+            model = updater.open(parent=self.parent, seed=self.turns)
+            trainer = job.make_trainer(model, load_tokenizer(self.context.require_model().path), args)
+            done.start_up = time.perf_counter() - started
+            with done.stage("whole"):
+                trainer.train()
+        whole = done.stages["whole"]
+        prepared, forward = spans["_prepare_inputs"], spans["compute_loss"]
+        done.stages = {
+            "sample": spans["transformers.generate"],
+            "judge": spans["_calculate_rewards"],
+            "batches": prepared - spans["transformers.generate"] - spans["_calculate_rewards"],
+            "forward": forward,
+            "backward and step": whole - prepared - forward,
+        }
+        figures = job.metrics()
+        done.engine_cpu = engine_cpu() - engine
+        done.completions, done.tokens = int(figures["update/completions"]), int(figures["update/tokens"])
+        done.with_signal = len(self.groups) - int(figures["update/groups_without_signal"])
+        done.steps = int(trainer.state.global_step)
+        return done
+
+
+def noted(spans: dict[str, float]) -> Callable[[Any, float], None]:
+    """In place of TRL's sender of timings to trackers, of which none is set up: adds them up by name."""
+
+    def note(self: Any, duration: float) -> None:
+        name = self.name.removeprefix("GRPOTrainer.")
+        spans[name] = spans.get(name, 0.0) + duration
+
+    return note
+
+
+def engine_cpu() -> float:
+    """CPU seconds that the engine's processes have taken so far."""
+    times = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
+    return sum(each.user + each.system for each in times)
+
+
+def require_equal(ours: Any, theirs: Any, what: str) -> None:
+    if ours != theirs:
+        raise SystemExit(f"the sides do not do equal work: {what} differ")
+
+
+def counted(turns: Sequence[Timed[Round]]) -> list[Timed[Round]]:
+    """Without what is not counted."""
+    return [Timed(sum(turn.result.stages.values()), turn.result) for turn in turns]
+
+
+def row(side: str, turns: Sequence[Timed[Round]]) -> dict[str, Any]:
+    done = [turn.result for turn in turns]
+    scale = 64 / done[0].completions
+    return {
+        "side": side,
+        "seconds": [turn.seconds for turn in turns],
+        "seconds per 64 completions": seconds(turns) * scale,
+        "stages": {name: median(each.stages[name] for each in done) for name in done[0].stages},
+        "completions": done[0].completions,
+        "tokens": [each.tokens for each in done],
+        "groups with signal": [each.with_signal for each in done],
+        "start-up": [each.start_up for each in done],
+        "engine CPU seconds": [each.engine_cpu for each in done],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="a finished run of `harness loop --suite tool-calls`, or one like it")
+    parser.add_argument("--round", type=int, default=2)
+    parser.add_argument("--prompts", type=int, default=8)
+    parser.add_argument("--skip", type=int, default=0, help="prompts of the round to leave out at its start")
+    parser.add_argument("--max-tokens", type=int, default=192)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--micro-batch", type=int, default=N, help="completions in one of TRL's forward passes")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    if options.micro_batch % N or options.prompts * N % options.micro_batch:
+        parser.error(f"--micro-batch must be a multiple of {N} that divides the {options.prompts * N} completions")
+    store, registry = RunStore.open(options.run), harness.load_registry()
+    config = store.identity["config"]
+    context = RunContext(model=assets.model(config["model"]), adapter=config["adapter"], components=registry)
+    base = context.require_model().fingerprint
+    standing = store.incumbent_round(upto=options.round - 1)
+    suite = find_suite(config["suite"], registry, context)
+    kept = store.load(options.round, "judge", read_groups)
+    sampler = Sampler(lambda: start_generator(GeneratorRef(name="vllm"), registry, context))
+    with closing(sampler):
+        sides = Sides(
+            registry,
+            context,
+            sampler,
+            seat_judges(suite, "train", registry, context),
+            [{"name": use.name, "config": use.config, "weight": use.weight} for use in uses_for(suite, "train")],
+            kept[options.skip : options.skip + options.prompts],
+            store.load(standing, "update", lambda path: open_checkpoint(path, base=base)),
+            Sampling(temperature=1.0, max_tokens=options.max_tokens),
+            options.micro_batch,
+        )
+        started = time.perf_counter()
+        sampler.at(sides.parent)
+        engine_start = time.perf_counter() - started
+        turns = alternating({OURS: sides.ours, TRL: sides.trl}, options.repeats)
+    both = {name: counted(done) for name, done in turns.items()}
+    for name in ("completions", "steps"):
+        require_equal(*({getattr(turn.result, name) for turn in done} for done in both.values()), what=name)
+    show(both, sides, engine_start)
+    if options.json:
+        rows = [row(side, done) for side, done in both.items()]
+        facts = {"prompt tokens": [len(ids) for ids in sides.prompt_token_ids], **vars(options)}
+        facts = {name: str(value) if isinstance(value, Path) else value for name, value in facts.items()}
+        each = ratios(both[TRL], both[OURS])
+        write_json(
+            options.json,
+            [*rows, {"ratios": each, "engine start": engine_start, **facts}],
+        )
+
+
+def show(both: dict[str, list[Timed[Round]]], sides: Sides, engine_start: float) -> None:
+    lines = []
+    for side, turns in both.items():
+        done = row(side, turns)
+        for name, took in done["stages"].items():
+            lines.append([side, name, f"{took:.1f}", "", ""])
+        tokens = " ".join(map(str, done["tokens"]))
+        lines.append([side, "round", f"{seconds(turns):.1f}", f"{done['seconds per 64 completions']:.0f}", tokens])
+    length = fmean(map(len, sides.prompt_token_ids))
+    title = f"{len(sides.groups)} prompts of {length:.0f} tokens, {N} completions each; medians"
+    print(table(["side", "stage", "seconds", "per 64 completions", "tokens of each turn"], lines, title=title))
+    each = ratios(both[TRL], both[OURS])
+    print(f"TRL / harness: {median(each):.2f} (each repetition: {', '.join(f'{ratio:.2f}' for ratio in each)})")
+    made = median(turn.result.start_up for turn in both[TRL])
+    print(f"not counted: {engine_start:.0f} s to start the engine with the adapter, {made:.1f} s to make TRL's trainer")
+    for side, turns in both.items():
+        took = median(turn.result.engine_cpu for turn in turns)
+        signal = " ".join(str(turn.result.with_signal) for turn in turns)
+        print(f"{side}: engine's CPU time {took:.1f} s a turn; groups with signal {signal} of {len(sides.groups)}")
+
+
+if __name__ == "__main__":
+    main()
