@@ -14,6 +14,7 @@ of model and trainer, and nothing is handed over. The start of our engine is not
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -111,10 +112,11 @@ class Sides:
         done.with_signal = sum(len(set(group.rewards)) > 1 for group in scored)
         done.steps = int(update.metrics["update/steps"])
         self.sampler.at(self.parent)
-        return done
+        return said(OURS, done)
 
     def trl(self) -> Round:
-        from trl.extras.profiling import ProfilingContext  # here, or the engine's processes would import it too
+        from transformers import PrinterCallback  # here, or the engine's processes would import it too
+        from trl.extras.profiling import ProfilingContext
 
         from harness_plugins.trl.arguments import trl_arguments
         from harness_plugins.trl.common import silence
@@ -145,6 +147,7 @@ class Sides:
             args = trl_arguments(updater.config_class, updater.config, folder=folder, seed=self.turns, **job.settled)
             model = updater.open(parent=self.parent, seed=self.turns)
             trainer = job.make_trainer(model, load_tokenizer(self.context.require_model().path), args)
+            trainer.remove_callback(PrinterCallback)
             done.start_up = time.perf_counter() - started
             with done.stage("whole"):
                 trainer.train()
@@ -162,7 +165,13 @@ class Sides:
         done.completions, done.tokens = int(figures["update/completions"]), int(figures["update/tokens"])
         done.with_signal = len(self.groups) - int(figures["update/groups_without_signal"])
         done.steps = int(trainer.state.global_step)
-        return done
+        return said(TRL, done)
+
+
+def said(side: str, done: Round) -> Round:
+    stages = ", ".join(f"{name} {took:.1f} s" for name, took in done.stages.items())
+    print(f"{side}: {stages}; {done.tokens} tokens, engine {done.engine_cpu:.1f} s of CPU", file=sys.stderr, flush=True)
+    return done
 
 
 def noted(spans: dict[str, float]) -> Callable[[Any, float], None]:
