@@ -29,6 +29,8 @@ from statistics import fmean
 from typing import Any
 
 from side_by_side import machine
+from step_plot import plot
+from trl_grpo import make_grpo, train_for
 
 import harness
 from harness import assets
@@ -39,8 +41,7 @@ from harness.cli.view import View
 from harness.config import EvalConfig
 from harness.eval_plan import plan_evaluation
 from harness.evaluating import run_evaluations
-from harness.independence import uses_for
-from harness.measuring import round_report
+from harness.measuring import round_looks, round_report
 from harness.protocols import RunContext, Suite
 from harness.sampling_step import train_batch
 from harness.store import RunStore
@@ -70,15 +71,14 @@ class Study:
         return found
 
     @property
-    def rounds(self) -> range:
-        return range(self.store.committed() + 1)
+    def rounds(self) -> list[int]:
+        """Those that were evaluated: an update can fail."""
+        return [index for index in range(self.store.committed() + 1) if round_looks(self.store, index)]
 
     def stage(self, updater: str) -> Mapping[str, Any]:
         """The run's first stage with this updater."""
-        found: list[Mapping[str, Any]] = [stage for stage in self.config["stages"] if stage["updater"] == updater]
-        if not found:
-            raise SystemExit(f"{self.run} has no stage with the updater {updater}")
-        return found[0]
+        found: Mapping[str, Any] = next(stage for stage in self.config["stages"] if stage["updater"] == updater)
+        return found
 
     def accuracy(self, report: EvalReport) -> float:
         items = self.common()
@@ -98,6 +98,16 @@ class Study:
         """What the run took up to and with a round."""
         counted = self.store.entries.items()
         return sum(e.seconds for (r, step), e in counted if r <= upto and (evaluating or step not in MEASURING))
+
+    def point(self, index: int, label: str) -> Point:
+        """Of what stands in the run after a round."""
+        standing = round_report(self.store, self.store.incumbent_round(upto=index))
+        return {
+            "label": label,
+            "seconds": self.seconds(index),
+            "all_seconds": self.seconds(index, evaluating=True),
+            "accuracy": self.accuracy(standing),
+        }
 
     def evaluated(self, trained: Mapping[str, tuple[Path, float]]) -> list[Point]:
         """Points of adapters, by label, with their seconds; all are evaluated in one engine start."""
@@ -124,20 +134,7 @@ class Study:
 
 def ours(study: Study) -> list[Point]:
     """Of what stands after each round."""
-    points = []
-    for index in study.rounds:
-        standing = round_report(study.store, study.store.incumbent_round(upto=index))
-        candidate = round_report(study.store, index)
-        points.append(
-            {
-                "label": f"round {index}",
-                "seconds": study.seconds(index),
-                "all_seconds": study.seconds(index, evaluating=True),
-                "accuracy": study.accuracy(standing),
-                "candidate": study.accuracy(candidate),
-            }
-        )
-    return points
+    return [study.point(index, f"round {index}") for index in study.rounds]
 
 
 def sft(study: Study, epochs: Sequence[int]) -> list[Point]:
@@ -148,20 +145,13 @@ def sft(study: Study, epochs: Sequence[int]) -> list[Point]:
             for left in (folder, folder.with_name(f"{folder.name}.midway")):  # of a training whose time is not known
                 shutil.rmtree(left, ignore_errors=True)
             settings = {**study.stage("sft")["config"], "epochs": count}
-            training = plan_training(
-                "sft",
-                study.run,
-                rounds=[1],
-                parent="base",
-                config=settings,
-                out=folder,
-                progress=study.context.progress,
-            )
+            options = {"parent": "base", "config": settings, "out": folder, "progress": study.context.progress}
+            training = plan_training("sft", study.run, rounds=[1], **options)
             started = time.monotonic()
             training.run()
             timing.write_text(json.dumps({"seconds": time.monotonic() - started}))
         trained[f"{count} epochs"] = (folder, json.loads(timing.read_text())["seconds"])
-    return study.evaluated(trained)
+    return [study.point(0, "base"), *study.evaluated(trained)]
 
 
 def trl(study: Study, start: str, minutes: float, every: float) -> list[Point]:
@@ -172,102 +162,51 @@ def trl(study: Study, start: str, minutes: float, every: float) -> list[Point]:
         base = study.context.require_model().fingerprint
         parent = study.store.load(1, "update", lambda path: open_checkpoint(path, base=base))
         offset = study.seconds(1)
-    known = sorted(study.out.glob(f"trl-{start}-*/seconds.json"), key=lambda file: float(file.read_text()))
+    name = f"trl-{start}"
+    known = sealed(study.out, name)
     if known:
-        parent, spent = open_checkpoint(known[-1].parent), float(known[-1].read_text())
+        folder, spent = list(known.items())[-1]
+        parent = open_checkpoint(folder)
     if spent < 60 * minutes:
-        train_trl(study, parent, f"trl-{start}", spent=spent, limit=60 * minutes, every=60 * every, seed=len(known))
-    files = sorted(study.out.glob(f"trl-{start}-*/seconds.json"), key=lambda file: float(file.read_text()))
-    spans = {file.parent: float(file.read_text()) for file in files}
-    return study.evaluated({f"{taken / 60:.0f} minutes": (folder, offset + taken) for folder, taken in spans.items()})
+        train_trl(study, parent, name, spent=spent, limit=60 * minutes, every=60 * every, seed=len(known))
+        known = sealed(study.out, name)
+    trained = {f"{taken / 60:.0f} min": (folder, offset + taken) for folder, taken in known.items()}
+    return [study.point(int(start == "sft"), start), *study.evaluated(trained)]
+
+
+def sealed(out: Path, name: str) -> dict[Path, float]:
+    """Folders of an arm's adapters and the seconds that they took, in this order."""
+    found = {file.parent: float(file.read_text()) for file in out.glob(f"{name}-*/seconds.txt")}
+    return dict(sorted(found.items(), key=lambda pair: pair[1]))
 
 
 def train_trl(
     study: Study, parent: AdapterCheckpoint | None, name: str, *, spent: float, limit: float, every: float, seed: int
 ) -> None:
     """Seals the adapter in `out/NAME-SECONDS` every so many seconds of training, and at the end."""
-    from transformers import TrainerCallback  # here, or the engine's processes would import it too
-
-    from harness.chat import load_tokenizer
-    from harness.errors import UpdateError
-    from harness_plugins.trl.arguments import trl_arguments
-    from harness_plugins.trl.common import silence
-
     stage, prompts = study.stage("group"), train_batch(study.suite, seed, 0, len(study.suite.train))
     sampling = Sampling(stage["temperature"], max_tokens=stage.get("max_tokens") or study.suite.sampling.max_tokens)
     given = study.registry.create("generator", "reference", {}, study.context)
-    groups = [ScoredGroup(g, ((),), (None,)) for g in given.generate(prompts, n=1, sampling=sampling, seed=seed)]
-    judges = [{"name": j.name, "config": j.config, "weight": j.weight} for j in uses_for(study.suite, "train")]
-    settings = {
-        "judges": judges,
-        "learning_rate": stage["config"]["learning_rate"],
-        "epochs": 1000,  # the clock ends it
-        "groups_per_step": 1,
-        "n": stage["n"],
-        "args": {"gradient_accumulation_steps": stage["config"]["groups_per_step"]},
-    }
-    updater = study.registry.create("updater", "trl-grpo", settings, study.context)
-    job = updater.job(groups, parent=parent, seed=seed)
-    model = updater.open(parent=parent, seed=seed)
+    made = make_grpo(
+        study.suite,
+        [ScoredGroup(g, ((),), (None,)) for g in given.generate(prompts, n=1, sampling=sampling, seed=seed)],
+        study.registry,
+        study.context,
+        parent=parent,
+        sampling=sampling,
+        n=stage["n"],
+        groups_per_step=stage["config"]["groups_per_step"],
+        learning_rate=stage["config"]["learning_rate"],
+        folder=study.out / "scratch",
+        seed=seed,
+        epochs=1000,  # the clock ends it
+    )
 
-    class Marks(TrainerCallback):
-        """The clock stands while an adapter is sealed."""
-
-        def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-            self.origin = time.monotonic() - spent
-            self.due = min(spent + every, limit)
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            taken = time.monotonic() - self.origin
-            study.context.progress.note(f"step {state.global_step}: {taken:.0f} of {limit:.0f} s")
-            if taken < self.due:
-                return
-            folder = study.out / f"{name}-{taken:.0f}"
-            folder.mkdir()
-            updater.seal(model, folder, job.probe_token_ids)
-            (folder / "seconds.json").write_text(f"{taken:.1f}")
-            self.origin = time.monotonic() - taken
-            self.due = min(taken + every, limit)
-            control.should_training_stop = taken >= limit
-
-    with silence():
-        scratch = str(study.out / "scratch")
-        args = trl_arguments(updater.config_class, updater.config, folder=scratch, seed=seed, **job.settled)
-        trainer = job.make_trainer(model, load_tokenizer(study.context.require_model().path), args)
-        trainer.add_callback(Marks())
-        trainer.train()
-    try:
-        said = f"{job.metrics()['update/groups_without_signal']:.0f} groups without signal"
-    except UpdateError as error:
-        said = error.what
+    said = train_for(made, study.out, name, spent=spent, limit=limit, every=every, note=study.context.progress.note)
     study.context.progress.note(f"{name}: {said}")
 
 
 # ---------------------------------------------------------------- what is shown
-
-WIDTH, HEIGHT = 72, 16
-
-
-def plot(arms: Mapping[str, Sequence[Point]]) -> str:
-    """Accuracy (up) by minutes of training (right): capital letters are points, small ones what stands until the
-    next."""
-    end = max(point["seconds"] for points in arms.values() for point in points) or 1.0
-    top = max(point["accuracy"] for points in arms.values() for point in points) or 1.0
-    grid = [[" "] * WIDTH for _ in range(HEIGHT)]
-    for mark, points in zip("ABCDEFGH", arms.values(), strict=False):
-        places = [
-            (round(p["seconds"] / end * (WIDTH - 1)), HEIGHT - 1 - round(p["accuracy"] / top * (HEIGHT - 1)))
-            for p in sorted(points, key=lambda p: p["seconds"])
-        ]
-        for (x, y), (until, _) in zip(places, [*places[1:], (WIDTH, 0)], strict=True):
-            for column in range(x + 1, until):
-                if grid[y][column] == " ":
-                    grid[y][column] = mark.lower()
-            grid[y][x] = mark
-    scale = [f"{top * (HEIGHT - 1 - y) / (HEIGHT - 1):6.1%} |" for y in range(HEIGHT)]
-    keys = ", ".join(f"{mark} {name}" for mark, name in zip("ABCDEFGH", arms, strict=False))
-    lines = [side + "".join(line) for side, line in zip(scale, grid, strict=True)]
-    return "\n".join([*lines, " " * 7 + "+" + "-" * WIDTH, f"{'':8}0{end / 60:>{WIDTH - 5}.0f} min", f"{'':8}{keys}"])
 
 
 def show(out: Path) -> None:
@@ -306,12 +245,13 @@ def main() -> None:
         suite = find_suite(config["suite"], registry, context)
         study = Study(options.run, store, suite, registry, context, options.out, options.items)
         (options.out / "points").mkdir(parents=True, exist_ok=True)
+        name = f"trl-{options.start}" if options.arm == "trl" else options.arm
         if options.arm == "ours":
-            name, points = "ours", ours(study)
+            points = ours(study)
         elif options.arm == "sft":
-            name, points = "sft", sft(study, options.epochs)
+            points = sft(study, options.epochs)
         else:
-            name, points = f"trl-{options.start}", trl(study, options.start, options.minutes, options.every)
+            points = trl(study, options.start, options.minutes, options.every)
         found = {"machine": machine(), "items": len(study.common()), "points": points}
         (options.out / "points" / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
     show(options.out)

@@ -1,7 +1,7 @@
 """A whole round of reinforcement learning, ours against TRL's GRPOTrainer: sample, judge, update, and hand over.
 
     python benchmarks/whole_round.py RUN [--round 2] [--prompts 8] [--skip 0] [--max-tokens 192] [--repeats 1]
-        [--micro-batch 8] [--json FILE]
+        [--groups-at-once 1] [--json FILE]
 
 Both start from the adapter that this round of RUN started from, take the same prompts token for token, eight
 completions each at temperature 1, the suite's training judges, DAPO's loss, and make one optimizer step: bf16 base,
@@ -27,17 +27,16 @@ from unittest.mock import patch
 
 import psutil
 from side_by_side import Timed, alternating, ratios, seconds, write_json
+from trl_grpo import make_grpo
 
 import harness
 from harness import assets
 from harness.api import find_suite, start_generator
-from harness.chat import load_tokenizer
 from harness.checkpoints import open_checkpoint
 from harness.cli.tables import table
 from harness.config import GeneratorRef
-from harness.independence import uses_for
 from harness.judging import Bench, seat_judges
-from harness.protocols import RunContext
+from harness.protocols import RunContext, Suite
 from harness.records import read_groups
 from harness.sampler import Sampler, draw_groups
 from harness.store import RunStore
@@ -77,12 +76,12 @@ class Sides:
     context: RunContext
     sampler: Sampler
     bench: Bench
-    judges: Sequence[dict[str, Any]]
+    suite: Suite
     groups: Sequence[ScoredGroup]
     """Of these the prompts are used."""
     parent: AdapterCheckpoint
     sampling: Sampling
-    micro_batch: int
+    groups_at_once: int
     turns: int = 0
 
     @property
@@ -115,42 +114,31 @@ class Sides:
         return said(OURS, done)
 
     def trl(self) -> Round:
-        from transformers import PrinterCallback  # here, or the engine's processes would import it too
-        from trl.extras.profiling import ProfilingContext
+        from trl.extras.profiling import ProfilingContext  # here, or the engine's processes would import it too
 
-        from harness_plugins.trl.arguments import trl_arguments
         from harness_plugins.trl.common import silence
 
         self.turns += 1
         done, engine, spans = Round(), engine_cpu(), dict[str, float]()
         started = time.perf_counter()
-        updater = self.registry.create(
-            "updater",
-            "trl-grpo",
-            {
-                "judges": self.judges,
-                "learning_rate": LEARNING_RATE,
-                "groups_per_step": self.micro_batch // N,
-                "n": N,
-                "max_tokens": self.sampling.max_tokens,
-                "temperature": self.sampling.temperature,
-                "args": {"loss_type": "dapo", "gradient_accumulation_steps": len(self.groups) * N // self.micro_batch},
-            },
-            self.context,
-        )
-        job = updater.job(self.groups, parent=self.parent, seed=self.turns)
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            silence(),
-            patch.object(ProfilingContext, "_log_metrics", noted(spans)),
-        ):
-            args = trl_arguments(updater.config_class, updater.config, folder=folder, seed=self.turns, **job.settled)
-            model = updater.open(parent=self.parent, seed=self.turns)
-            trainer = job.make_trainer(model, load_tokenizer(self.context.require_model().path), args)
-            trainer.remove_callback(PrinterCallback)
+        with tempfile.TemporaryDirectory() as folder:
+            made = make_grpo(
+                self.suite,
+                self.groups,
+                self.registry,
+                self.context,
+                parent=self.parent,
+                sampling=self.sampling,
+                n=N,
+                groups_per_step=len(self.groups),
+                groups_at_once=self.groups_at_once,
+                learning_rate=LEARNING_RATE,
+                folder=Path(folder),
+                seed=self.turns,
+            )
             done.start_up = time.perf_counter() - started
-            with done.stage("whole"):
-                trainer.train()
+            with silence(), patch.object(ProfilingContext, "_log_metrics", noted(spans)), done.stage("whole"):
+                made.trainer.train()
         whole = done.stages["whole"]
         prepared, forward = spans["_prepare_inputs"], spans["compute_loss"]
         done.stages = {
@@ -160,11 +148,11 @@ class Sides:
             "forward": forward,
             "backward and step": whole - prepared - forward,
         }
-        figures = job.metrics()
+        figures = made.job.metrics()
         done.engine_cpu = engine_cpu() - engine
         done.completions, done.tokens = int(figures["update/completions"]), int(figures["update/tokens"])
         done.with_signal = len(self.groups) - int(figures["update/groups_without_signal"])
-        done.steps = int(trainer.state.global_step)
+        done.steps = int(made.trainer.state.global_step)
         return said(TRL, done)
 
 
@@ -224,11 +212,11 @@ def main() -> None:
     parser.add_argument("--skip", type=int, default=0, help="prompts of the round to leave out at its start")
     parser.add_argument("--max-tokens", type=int, default=192)
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--micro-batch", type=int, default=N, help="completions in one of TRL's forward passes")
+    parser.add_argument("--groups-at-once", type=int, default=1, help="groups in one of TRL's forward passes")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    if options.micro_batch % N or options.prompts * N % options.micro_batch:
-        parser.error(f"--micro-batch must be a multiple of {N} that divides the {options.prompts * N} completions")
+    if options.prompts % options.groups_at_once:
+        parser.error("--groups-at-once must divide --prompts")
     store, registry = RunStore.open(options.run), harness.load_registry()
     config = store.identity["config"]
     context = RunContext(model=assets.model(config["model"]), adapter=config["adapter"], components=registry)
@@ -243,11 +231,11 @@ def main() -> None:
             context,
             sampler,
             seat_judges(suite, "train", registry, context),
-            [{"name": use.name, "config": use.config, "weight": use.weight} for use in uses_for(suite, "train")],
+            suite,
             kept[options.skip : options.skip + options.prompts],
             store.load(standing, "update", lambda path: open_checkpoint(path, base=base)),
             Sampling(temperature=1.0, max_tokens=options.max_tokens),
-            options.micro_batch,
+            options.groups_at_once,
         )
         started = time.perf_counter()
         sampler.at(sides.parent)
