@@ -176,7 +176,7 @@ def trl(study: Study, start: str, minutes: float, every: float) -> list[Point]:
 
 def sealed(out: Path, name: str) -> dict[Path, float]:
     """Folders of an arm's adapters and the seconds that they took, in this order."""
-    found = {file.parent: float(file.read_text()) for file in out.glob(f"{name}-*/seconds.txt")}
+    found = {file.parent: json.loads(file.read_text())["seconds"] for file in out.glob(f"{name}-*/mark.json")}
     return dict(sorted(found.items(), key=lambda pair: pair[1]))
 
 
@@ -201,9 +201,7 @@ def train_trl(
         seed=seed,
         epochs=1000,  # the clock ends it
     )
-
-    said = train_for(made, study.out, name, spent=spent, limit=limit, every=every, note=study.context.progress.note)
-    study.context.progress.note(f"{name}: {said}")
+    train_for(made, study.out, name, spent=spent, limit=limit, every=every, note=study.context.progress.note)
 
 
 # ---------------------------------------------------------------- what is shown

@@ -5,6 +5,7 @@ Heavy imports are within functions, or the processes of an engine that a benchma
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -74,9 +75,9 @@ def make_grpo(
 
 def train_for(
     made: Grpo, out: Path, name: str, *, spent: float, limit: float, every: float, note: Callable[[str], None]
-) -> str:
+) -> None:
     """Train until `limit` seconds, of which `spent` are over, and seal the adapter in `out/NAME-SECONDS` every so many
-    seconds and at the end. Returns how many groups taught nothing."""
+    seconds and at the end. Its `mark.json` has the `seconds`, and the `signal` in the groups that were sampled."""
     from transformers import TrainerCallback
 
     from harness_plugins.trl.common import silence
@@ -95,7 +96,7 @@ def train_for(
                 folder = out / f"{name}-{taken:.0f}"
                 folder.mkdir()
                 made.updater.seal(made.model, folder, made.job.probe_token_ids)
-                (folder / "seconds.txt").write_text(f"{taken:.1f}")
+                (folder / "mark.json").write_text(json.dumps({"seconds": taken, "signal": signal(made)}))
                 self.origin = time.monotonic() - taken
                 self.due = min(taken + every, limit)
                 control.should_training_stop = taken >= limit
@@ -103,7 +104,13 @@ def train_for(
     made.trainer.add_callback(Marks())
     with silence():
         made.trainer.train()
+
+
+def signal(made: Grpo) -> str:
+    """Of what was sampled since training began."""
     try:
-        return f"{made.job.metrics()['update/groups_without_signal']:.0f} groups without signal"
+        figures = made.job.metrics()
     except UpdateError as error:
         return error.what
+    groups = figures["update/completions"] / made.trainer.num_generations
+    return f"{groups - figures['update/groups_without_signal']:.0f} of {groups:.0f} groups with signal"
