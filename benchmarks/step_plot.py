@@ -27,4 +27,4 @@ def plot(arms: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     scale = [f"{top * (HEIGHT - 1 - y) / (HEIGHT - 1):6.1%} |" for y in range(HEIGHT)]
     keys = ", ".join(f"{mark} {name}" for mark, name in zip("ABCDEFGH", arms, strict=False))
     lines = [side + "".join(line) for side, line in zip(scale, grid, strict=True)]
-    return "\n".join([*lines, " " * 7 + "+" + "-" * WIDTH, f"{'':8}0{end / 60:>{WIDTH - 5}.0f} min", f"{'':8}{keys}"])
+    return "\n".join([*lines, " " * 7 + "+" + "-" * WIDTH, f"{'':8}0{end / 60:>{WIDTH - 5}.1f} min", f"{'':8}{keys}"])

@@ -38,7 +38,7 @@ from harness.api import find_suite
 from harness.checkpoints import open_checkpoint
 from harness.cli.tables import table
 from harness.cli.view import View
-from harness.config import EvalConfig
+from harness.config import EvalConfig, GeneratorRef
 from harness.eval_plan import plan_evaluation
 from harness.evaluating import run_evaluations
 from harness.measuring import round_looks, round_report
@@ -81,10 +81,10 @@ class Study:
         return found
 
     def accuracy(self, report: EvalReport) -> float:
-        items = self.common()
         suite = report.suite(self.suite.name)
-        assert suite is not None
-        return fmean(i.score for i in suite.items if (i.id, i.hash) in items and i.score is not None)
+        scores = {(item.id, item.hash): item.score for item in suite.items} if suite else {}
+        known = [score for item in self.common() if (score := scores[item]) is not None]
+        return fmean(known)
 
     def common(self) -> set[tuple[str, str]]:
         """The items that every round of the run was measured on."""
@@ -116,7 +116,9 @@ class Study:
                 self.config["suite"],
                 model=self.config["model"],
                 adapter=folder,
-                config=EvalConfig(limit=self.limit),
+                generator=GeneratorRef(**self.config["generator"]),
+                config=EvalConfig(**self.config["eval"]).model_copy(update={"limit": self.limit}),
+                seed=self.config["seed"],
                 registry=self.registry,
                 progress=self.context.progress,
             )
@@ -170,7 +172,7 @@ def trl(study: Study, start: str, minutes: float, every: float) -> list[Point]:
     if spent < 60 * minutes:
         train_trl(study, parent, name, spent=spent, limit=60 * minutes, every=60 * every, seed=len(known))
         known = sealed(study.out, name)
-    trained = {f"{taken / 60:.0f} min": (folder, offset + taken) for folder, taken in known.items()}
+    trained = {f"{taken / 60:.1f} min": (folder, offset + taken) for folder, taken in known.items()}
     return [study.point(int(start == "sft"), start), *study.evaluated(trained)]
 
 
@@ -241,7 +243,8 @@ def main() -> None:
         model = assets.model(config["model"], view)
         context = RunContext(model=model, adapter=config["adapter"], progress=view, components=registry)
         suite = find_suite(config["suite"], registry, context)
-        study = Study(options.run, store, suite, registry, context, options.out, options.items)
+        limit = options.items or config["eval"].get("limit")
+        study = Study(options.run, store, suite, registry, context, options.out, limit)
         (options.out / "points").mkdir(parents=True, exist_ok=True)
         name = f"trl-{options.start}" if options.arm == "trl" else options.arm
         if options.arm == "ours":
