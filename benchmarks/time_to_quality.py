@@ -13,7 +13,7 @@ next to nothing to learn from: all rewards of a group are equal).
 
 Accuracy is over the items that every round of RUN was measured on. Evaluating counts in no arm's time; what the loop
 took with it is in the table. A point that is there is not made again: an interrupted SFT training starts anew, an
-interrupted GRPO goes on from its last point with a new optimizer.
+interrupted GRPO goes on from its last point with a new optimizer. Take another DIR for another RUN or other --items.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -66,48 +66,41 @@ class Study:
     limit: int | None
 
     @property
-    def config(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.store.identity["config"]
-        return found
+    def config(self) -> Any:
+        return self.store.identity["config"]
 
     @property
     def rounds(self) -> list[int]:
         """Those that were evaluated: an update can fail."""
         return [index for index in range(self.store.committed() + 1) if round_looks(self.store, index)]
 
-    def stage(self, updater: str) -> Mapping[str, Any]:
+    def stage(self, updater: str) -> Any:
         """The run's first stage with this updater."""
-        found: Mapping[str, Any] = next(stage for stage in self.config["stages"] if stage["updater"] == updater)
-        return found
+        return next(stage for stage in self.config["stages"] if stage["updater"] == updater)
 
     def accuracy(self, report: EvalReport) -> float:
-        suite = report.suite(self.suite.name)
-        scores = {(item.id, item.hash): item.score for item in suite.items} if suite else {}
-        known = [score for item in self.common() if (score := scores[item]) is not None]
-        return fmean(known)
+        scores = self.scores(report)
+        return fmean(score for item in self.common() if (score := scores[item]) is not None)
 
     def common(self) -> set[tuple[str, str]]:
         """The items that every round of the run was measured on."""
         found = {(item.id, item.hash) for item in self.suite.items[: self.limit]}
-        for index in self.rounds:
-            if (suite := round_report(self.store, index).suite(self.suite.name)) is not None:
-                found &= {(item.id, item.hash) for item in suite.items}
-        return found
+        return found.intersection(*(self.scores(round_report(self.store, index)) for index in self.rounds))
+
+    def scores(self, report: EvalReport) -> dict[tuple[str, str], float | None]:
+        suite = report.suite(self.suite.name)
+        return {(item.id, item.hash): item.score for item in suite.items} if suite else {}
 
     def seconds(self, upto: int, *, evaluating: bool = False) -> float:
         """What the run took up to and with a round."""
         counted = self.store.entries.items()
         return sum(e.seconds for (r, step), e in counted if r <= upto and (evaluating or step not in MEASURING))
 
-    def point(self, index: int, label: str) -> Point:
-        """Of what stands in the run after a round."""
-        standing = round_report(self.store, self.store.incumbent_round(upto=index))
-        return {
-            "label": label,
-            "seconds": self.seconds(index),
-            "all_seconds": self.seconds(index, evaluating=True),
-            "accuracy": self.accuracy(standing),
-        }
+    def point(self, index: int, label: str, of: int) -> Point:
+        """After a round of the run, of the policy that round `of` was evaluated with."""
+        accuracy = self.accuracy(round_report(self.store, of))
+        spent = {"seconds": self.seconds(index), "all_seconds": self.seconds(index, evaluating=True)}
+        return {"label": label, **spent, "accuracy": accuracy}
 
     def evaluated(self, trained: Mapping[str, tuple[Path, float]]) -> list[Point]:
         """Points of adapters, by label, with their seconds; all are evaluated in one engine start."""
@@ -131,12 +124,9 @@ class Study:
         ]
 
 
-# ---------------------------------------------------------------- the arms
-
-
 def ours(study: Study) -> list[Point]:
     """Of what stands after each round."""
-    return [study.point(index, f"round {index}") for index in study.rounds]
+    return [study.point(index, f"round {index}", study.store.incumbent_round(upto=index)) for index in study.rounds]
 
 
 def sft(study: Study, epochs: Sequence[int]) -> list[Point]:
@@ -153,11 +143,11 @@ def sft(study: Study, epochs: Sequence[int]) -> list[Point]:
             training.run()
             timing.write_text(json.dumps({"seconds": time.monotonic() - started}))
         trained[f"{count} epochs"] = (folder, json.loads(timing.read_text())["seconds"])
-    return [study.point(0, "base"), *study.evaluated(trained)]
+    return [study.point(0, "base", 0), *study.evaluated(trained)]
 
 
 def trl(study: Study, start: str, minutes: float, every: float) -> list[Point]:
-    """From where the last call has stopped. `seconds` begin with those of the start."""
+    """From where the last call has stopped."""
     parent: AdapterCheckpoint | None = None
     offset = spent = 0.0
     if start == "sft":
@@ -165,30 +155,30 @@ def trl(study: Study, start: str, minutes: float, every: float) -> list[Point]:
         parent = study.store.load(1, "update", lambda path: open_checkpoint(path, base=base))
         offset = study.seconds(1)
     name = f"trl-{start}"
-    known = sealed(study.out, name)
-    if known:
-        folder, spent = list(known.items())[-1]
-        parent = open_checkpoint(folder)
+    if known := sealed(study.out, name):
+        folder, mark = known[-1]
+        parent, spent = open_checkpoint(folder), mark["seconds"]
     if spent < 60 * minutes:
         train_trl(study, parent, name, spent=spent, limit=60 * minutes, every=60 * every, seed=len(known))
         known = sealed(study.out, name)
-    trained = {f"{taken / 60:.1f} min": (folder, offset + taken) for folder, taken in known.items()}
-    return [study.point(int(start == "sft"), start), *study.evaluated(trained)]
+    trained = {f"{mark['seconds'] / 60:.1f} min": (folder, offset + mark["seconds"]) for folder, mark in known}
+    points = zip(study.evaluated(trained), known, strict=True)
+    begin = int(start == "sft")
+    return [study.point(begin, start, begin), *({**point, "signal": mark["signal"]} for point, (_, mark) in points)]
 
 
-def sealed(out: Path, name: str) -> dict[Path, float]:
-    """Folders of an arm's adapters and the seconds that they took, in this order."""
-    found = {file.parent: json.loads(file.read_text())["seconds"] for file in out.glob(f"{name}-*/mark.json")}
-    return dict(sorted(found.items(), key=lambda pair: pair[1]))
+def sealed(out: Path, name: str) -> list[tuple[Path, dict[str, Any]]]:
+    """Folders of an arm's adapters and their marks, in the order in which they were made."""
+    found = [(file.parent, json.loads(file.read_text())) for file in out.glob(f"{name}-*/mark.json")]
+    return sorted(found, key=lambda pair: pair[1]["seconds"])
 
 
 def train_trl(
     study: Study, parent: AdapterCheckpoint | None, name: str, *, spent: float, limit: float, every: float, seed: int
 ) -> None:
-    """Seals the adapter in `out/NAME-SECONDS` every so many seconds of training, and at the end."""
     stage, prompts = study.stage("group"), train_batch(study.suite, seed, 0, len(study.suite.train))
     sampling = Sampling(stage["temperature"], max_tokens=stage.get("max_tokens") or study.suite.sampling.max_tokens)
-    given = study.registry.create("generator", "reference", {}, study.context)
+    given = study.registry.create("generator", "reference", {}, study.context)  # of it the tokens of the prompts
     made = make_grpo(
         study.suite,
         [ScoredGroup(g, ((),), (None,)) for g in given.generate(prompts, n=1, sampling=sampling, seed=seed)],
@@ -202,11 +192,9 @@ def train_trl(
         folder=study.out / "scratch",
         seed=seed,
         epochs=1000,  # the clock ends it
+        dtype=stage["config"]["dtype"],
     )
     train_for(made, study.out, name, spent=spent, limit=limit, every=every, note=study.context.progress.note)
-
-
-# ---------------------------------------------------------------- what is shown
 
 
 def show(out: Path) -> None:
@@ -230,13 +218,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--arm", choices=["ours", "sft", "trl"])
+    parser.add_argument("--arm", choices=["ours", "sft", "trl"], help="default: none, show what is there")
     parser.add_argument("--epochs", type=int, nargs="+", default=[1, 3, 6])
     parser.add_argument("--start", choices=["base", "sft"], default="sft")
     parser.add_argument("--minutes", type=float, default=60.0, help="of training; TRL ends its optimizer step")
     parser.add_argument("--every", type=float, default=10.0, help="minutes between two points of TRL")
     parser.add_argument("--items", type=int, help="of the target suite; default: all")
     options = parser.parse_args()
+    (options.out / "points").mkdir(parents=True, exist_ok=True)
     if options.arm:
         store, registry, view = RunStore.open(options.run), harness.load_registry(), View(quiet=False)
         config = store.identity["config"]
@@ -245,14 +234,13 @@ def main() -> None:
         suite = find_suite(config["suite"], registry, context)
         limit = options.items or config["eval"].get("limit")
         study = Study(options.run, store, suite, registry, context, options.out, limit)
-        (options.out / "points").mkdir(parents=True, exist_ok=True)
         name = f"trl-{options.start}" if options.arm == "trl" else options.arm
-        if options.arm == "ours":
-            points = ours(study)
-        elif options.arm == "sft":
-            points = sft(study, options.epochs)
-        else:
-            points = trl(study, options.start, options.minutes, options.every)
+        arms: Mapping[str, Callable[[], list[Point]]] = {
+            "ours": lambda: ours(study),
+            "sft": lambda: sft(study, options.epochs),
+            "trl": lambda: trl(study, options.start, options.minutes, options.every),
+        }
+        points = arms[options.arm]()
         found = {"machine": machine(), "items": len(study.common()), "points": points}
         (options.out / "points" / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
     show(options.out)

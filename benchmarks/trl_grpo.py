@@ -43,6 +43,7 @@ def make_grpo(
     seed: int,
     groups_at_once: int = 1,
     epochs: int = 1,
+    dtype: str = "bfloat16",
 ) -> Grpo:
     """An optimizer step takes `groups_per_step` prompts, a forward pass `groups_at_once`; all of a step are sampled
     together. DAPO's loss, which is TRL's default. Only the prompts of `groups` are used."""
@@ -57,6 +58,7 @@ def make_grpo(
         "judges": [{"name": j.name, "config": j.config, "weight": j.weight} for j in uses_for(suite, "train")],
         "learning_rate": learning_rate,
         "epochs": epochs,
+        "dtype": dtype,
         "groups_per_step": groups_at_once,
         "n": n,
         "max_tokens": sampling.max_tokens,
