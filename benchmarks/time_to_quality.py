@@ -102,8 +102,8 @@ class Study:
         spent = {"seconds": self.seconds(index), "all_seconds": self.seconds(index, evaluating=True)}
         return {"label": label, **spent, "accuracy": accuracy}
 
-    def evaluated(self, trained: Mapping[str, tuple[Path, float]]) -> list[Point]:
-        """Points of adapters, by label, with their seconds; all are evaluated in one engine start."""
+    def evaluated(self, trained: Sequence[tuple[Path, str, float]]) -> list[Point]:
+        """Points of adapters with their labels and seconds; all are evaluated in one engine start."""
         plans = {
             self.out / "evals" / folder.name: plan_evaluation(
                 self.config["suite"],
@@ -115,12 +115,12 @@ class Study:
                 registry=self.registry,
                 progress=self.context.progress,
             )
-            for folder, _ in trained.values()
+            for folder, _, _ in trained
         }
         done = run_evaluations(plans, resume=True, registry=self.registry, progress=self.context.progress)
         return [
             {"label": label, "seconds": seconds, "accuracy": self.accuracy(one.evaluation.report)}
-            for (label, (_, seconds)), one in zip(trained.items(), done, strict=True)
+            for (_, label, seconds), one in zip(trained, done, strict=True)
         ]
 
 
@@ -130,7 +130,7 @@ def ours(study: Study) -> list[Point]:
 
 
 def sft(study: Study, epochs: Sequence[int]) -> list[Point]:
-    trained = {}
+    trained = []
     for count in epochs:
         folder, timing = study.out / f"sft-{count}", study.out / f"sft-{count}.json"
         if not timing.exists():
@@ -142,7 +142,7 @@ def sft(study: Study, epochs: Sequence[int]) -> list[Point]:
             started = time.monotonic()
             training.run()
             timing.write_text(json.dumps({"seconds": time.monotonic() - started}))
-        trained[f"{count} epochs"] = (folder, json.loads(timing.read_text())["seconds"])
+        trained.append((folder, f"{count} epochs", json.loads(timing.read_text())["seconds"]))
     return [study.point(0, "base", 0), *study.evaluated(trained)]
 
 
@@ -161,7 +161,7 @@ def trl(study: Study, start: str, minutes: float, every: float) -> list[Point]:
     if spent < 60 * minutes:
         train_trl(study, parent, name, spent=spent, limit=60 * minutes, every=60 * every, seed=len(known))
         known = sealed(study.out, name)
-    trained = {f"{mark['seconds'] / 60:.1f} min": (folder, offset + mark["seconds"]) for folder, mark in known}
+    trained = [(folder, f"{mark['seconds'] / 60:.1f} min", offset + mark["seconds"]) for folder, mark in known]
     points = zip(study.evaluated(trained), known, strict=True)
     begin = int(start == "sft")
     return [study.point(begin, start, begin), *({**point, "signal": mark["signal"]} for point, (_, mark) in points)]
