@@ -41,12 +41,11 @@ def make_grpo(
     learning_rate: float,
     folder: Path,
     seed: int,
-    groups_at_once: int = 1,
     epochs: int = 1,
     dtype: str = "bfloat16",
 ) -> Grpo:
-    """An optimizer step takes `groups_per_step` prompts, a forward pass `groups_at_once`; all of a step are sampled
-    together. DAPO's loss, which is TRL's default. Only the prompts of `groups` are used."""
+    """An optimizer step takes `groups_per_step` prompts, which are sampled together; a forward pass takes one of them.
+    DAPO's loss, which is TRL's default. Only the prompts of `groups` are used."""
     from transformers import PrinterCallback
 
     from harness.chat import load_tokenizer
@@ -59,11 +58,11 @@ def make_grpo(
         "learning_rate": learning_rate,
         "epochs": epochs,
         "dtype": dtype,
-        "groups_per_step": groups_at_once,
+        "groups_per_step": 1,
         "n": n,
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
-        "args": {"loss_type": "dapo", "gradient_accumulation_steps": groups_per_step // groups_at_once},
+        "args": {"loss_type": "dapo", "gradient_accumulation_steps": groups_per_step},
     }
     updater = registry.create("updater", "trl-grpo", settings, context)
     job = updater.job(groups, parent=parent, seed=seed)

@@ -1,14 +1,14 @@
 """A whole round of reinforcement learning, ours against TRL's GRPOTrainer: sample, judge, update, and hand over.
 
     python benchmarks/whole_round.py RUN [--round 2] [--prompts 8] [--skip 0] [--max-tokens 192] [--repeats 1]
-        [--groups-at-once 1] [--json FILE]
 
 Both start from the adapter that this round of RUN started from, take the same prompts token for token, eight
 completions each at temperature 1, the suite's training judges, DAPO's loss, and make one optimizer step: bf16 base,
-LoRA in fp32. Sides take turns in one process. Ours samples with the generator `vllm`, whose engine stays up and idle
-while it is TRL's turn (what CPU time it takes then is shown), and each turn loads the model anew to update. TRL samples
-with transformers, since it hands weights to vLLM on CUDA only; of its side `train()` alone is counted, not the making
-of model and trainer, and nothing is handed over. The start of our engine is not counted either; both are shown.
+LoRA in fp32. Sides take turns in one process. Ours samples with RUN's generator; an engine stays up and idle while it
+is TRL's turn (the CPU time that it takes then is shown). Ours loads the model anew to update, and skips the groups
+whose rewards are equal, of which TRL's loss has no gradient but which it computes. TRL samples with transformers: it
+hands weights to vLLM on CUDA only. Of its side `train()` alone is counted, without making the model and the trainer,
+and nothing is handed over; its forward passes take one group. The start of our engine is not counted: it is shown.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Round:
     completions: int = 0
     tokens: int = 0
     with_signal: int = 0
+    """Groups whose rewards differ."""
     steps: int = 0
     start_up: float = 0.0
     """Seconds that are not counted: making the model and the trainer."""
@@ -81,12 +82,7 @@ class Sides:
     """Of these the prompts are used."""
     parent: AdapterCheckpoint
     sampling: Sampling
-    groups_at_once: int
     turns: int = 0
-
-    @property
-    def prompt_token_ids(self) -> list[tuple[int, ...]]:
-        return [scored.group.prompt_token_ids for scored in self.groups]
 
     def ours(self) -> Round:
         self.turns += 1
@@ -104,7 +100,8 @@ class Sides:
                 update = updater.update(scored, parent=self.parent, out=Path(folder) / "out", seed=0)
             with done.stage("hand-over"):
                 self.sampler.at(update.checkpoint)
-        require_equal([group.prompt_token_ids for group in drawn], self.prompt_token_ids, "prompt tokens")
+        given = [scored.group.prompt_token_ids for scored in self.groups]  # TRL's trainer refuses to be made on others
+        require_equal([group.prompt_token_ids for group in drawn], given, "prompt tokens")
         done.engine_cpu = engine_cpu() - engine
         done.completions = sum(len(group.completions) for group in drawn)
         done.tokens = sum(len(c.token_ids) for group in drawn for c in group.completions)
@@ -131,7 +128,6 @@ class Sides:
                 sampling=self.sampling,
                 n=N,
                 groups_per_step=len(self.groups),
-                groups_at_once=self.groups_at_once,
                 learning_rate=LEARNING_RATE,
                 folder=Path(folder),
                 seed=self.turns,
@@ -183,11 +179,6 @@ def require_equal(ours: Any, theirs: Any, what: str) -> None:
         raise SystemExit(f"the sides do not do equal work: {what} differ")
 
 
-def counted(turns: Sequence[Timed[Round]]) -> list[Timed[Round]]:
-    """Without what is not counted."""
-    return [Timed(sum(turn.result.stages.values()), turn.result) for turn in turns]
-
-
 def row(side: str, turns: Sequence[Timed[Round]]) -> dict[str, Any]:
     done = [turn.result for turn in turns]
     scale = 64 / done[0].completions
@@ -212,19 +203,19 @@ def main() -> None:
     parser.add_argument("--skip", type=int, default=0, help="prompts of the round to leave out at its start")
     parser.add_argument("--max-tokens", type=int, default=192)
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--groups-at-once", type=int, default=1, help="groups in one of TRL's forward passes")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    if options.prompts % options.groups_at_once:
-        parser.error("--groups-at-once must divide --prompts")
     store, registry = RunStore.open(options.run), harness.load_registry()
     config = store.identity["config"]
     context = RunContext(model=assets.model(config["model"]), adapter=config["adapter"], components=registry)
     base = context.require_model().fingerprint
-    standing = store.incumbent_round(upto=options.round - 1)
+    if not (standing := store.incumbent_round(upto=options.round - 1)):
+        parser.error(
+            f"round {options.round} of {options.run} starts from the base, which earns no reward to learn from"
+        )
     suite = find_suite(config["suite"], registry, context)
     kept = store.load(options.round, "judge", read_groups)
-    sampler = Sampler(lambda: start_generator(GeneratorRef(name="vllm"), registry, context))
+    sampler = Sampler(lambda: start_generator(GeneratorRef(**config["generator"]), registry, context))
     with closing(sampler):
         sides = Sides(
             registry,
@@ -235,25 +226,19 @@ def main() -> None:
             kept[options.skip : options.skip + options.prompts],
             store.load(standing, "update", lambda path: open_checkpoint(path, base=base)),
             Sampling(temperature=1.0, max_tokens=options.max_tokens),
-            options.groups_at_once,
         )
         started = time.perf_counter()
         sampler.at(sides.parent)
         engine_start = time.perf_counter() - started
         turns = alternating({OURS: sides.ours, TRL: sides.trl}, options.repeats)
-    both = {name: counted(done) for name, done in turns.items()}
+    both = {side: [Timed(sum(t.result.stages.values()), t.result) for t in done] for side, done in turns.items()}
     for name in ("completions", "steps"):
         require_equal(*({getattr(turn.result, name) for turn in done} for done in both.values()), what=name)
     show(both, sides, engine_start)
     if options.json:
-        rows = [row(side, done) for side, done in both.items()]
-        facts = {"prompt tokens": [len(ids) for ids in sides.prompt_token_ids], **vars(options)}
-        facts = {name: str(value) if isinstance(value, Path) else value for name, value in facts.items()}
-        each = ratios(both[TRL], both[OURS])
-        write_json(
-            options.json,
-            [*rows, {"ratios": each, "engine start": engine_start, **facts}],
-        )
+        told = {name: str(value) for name, value in vars(options).items()}
+        settled = {"ratios": ratios(both[TRL], both[OURS]), "engine start": engine_start, "options": told}
+        write_json(options.json, [*(row(side, done) for side, done in both.items()), settled])
 
 
 def show(both: dict[str, list[Timed[Round]]], sides: Sides, engine_start: float) -> None:
@@ -264,10 +249,12 @@ def show(both: dict[str, list[Timed[Round]]], sides: Sides, engine_start: float)
             lines.append([side, name, f"{took:.1f}", "", ""])
         tokens = " ".join(map(str, done["tokens"]))
         lines.append([side, "round", f"{seconds(turns):.1f}", f"{done['seconds per 64 completions']:.0f}", tokens])
-    length = fmean(map(len, sides.prompt_token_ids))
+    length = fmean(len(scored.group.prompt_token_ids) for scored in sides.groups)
     title = f"{len(sides.groups)} prompts of {length:.0f} tokens, {N} completions each; medians"
     print(table(["side", "stage", "seconds", "per 64 completions", "tokens of each turn"], lines, title=title))
     each = ratios(both[TRL], both[OURS])
+    sampled = [sum(turn.result.tokens for turn in both[side]) for side in (OURS, TRL)]
+    print(f"tokens that TRL sampled for each of ours: {sampled[1] / sampled[0]:.2f}")
     print(f"TRL / harness: {median(each):.2f} (each repetition: {', '.join(f'{ratio:.2f}' for ratio in each)})")
     made = median(turn.result.start_up for turn in both[TRL])
     print(f"not counted: {engine_start:.0f} s to start the engine with the adapter, {made:.1f} s to make TRL's trainer")
