@@ -103,8 +103,8 @@ class Sides:
         given = [scored.group.prompt_token_ids for scored in self.groups]  # TRL's trainer refuses to be made on others
         require_equal([group.prompt_token_ids for group in drawn], given, "prompt tokens")
         done.engine_cpu = engine_cpu() - engine
-        done.completions = sum(len(group.completions) for group in drawn)
-        done.tokens = sum(len(c.token_ids) for group in drawn for c in group.completions)
+        lengths = [len(completion.token_ids) for group in drawn for completion in group.completions]
+        done.completions, done.tokens = len(lengths), sum(lengths)
         done.with_signal = sum(len(set(group.rewards)) > 1 for group in scored)
         done.steps = int(update.metrics["update/steps"])
         self.sampler.at(self.parent)
@@ -181,17 +181,14 @@ def require_equal(ours: Any, theirs: Any, what: str) -> None:
 
 def row(side: str, turns: Sequence[Timed[Round]]) -> dict[str, Any]:
     done = [turn.result for turn in turns]
-    scale = 64 / done[0].completions
     return {
         "side": side,
         "seconds": [turn.seconds for turn in turns],
-        "seconds per 64 completions": seconds(turns) * scale,
+        "seconds per 64 completions": seconds(turns) * 64 / done[0].completions,
         "stages": {name: median(each.stages[name] for each in done) for name in done[0].stages},
         "completions": done[0].completions,
         "tokens": [each.tokens for each in done],
-        "groups with signal": [each.with_signal for each in done],
-        "start-up": [each.start_up for each in done],
-        "engine CPU seconds": [each.engine_cpu for each in done],
+        **{name: [getattr(each, name) for each in done] for name in ("with_signal", "start_up", "engine_cpu")},
     }
 
 
@@ -214,19 +211,13 @@ def main() -> None:
             f"round {options.round} of {options.run} starts from the base, which earns no reward to learn from"
         )
     suite = find_suite(config["suite"], registry, context)
-    kept = store.load(options.round, "judge", read_groups)
     sampler = Sampler(lambda: start_generator(GeneratorRef(**config["generator"]), registry, context))
     with closing(sampler):
-        sides = Sides(
-            registry,
-            context,
-            sampler,
-            seat_judges(suite, "train", registry, context),
-            suite,
-            kept[options.skip : options.skip + options.prompts],
-            store.load(standing, "update", lambda path: open_checkpoint(path, base=base)),
-            Sampling(temperature=1.0, max_tokens=options.max_tokens),
-        )
+        bench = seat_judges(suite, "train", registry, context)
+        groups = store.load(options.round, "judge", read_groups)[options.skip :][: options.prompts]
+        parent = store.load(standing, "update", lambda path: open_checkpoint(path, base=base))
+        sampling = Sampling(temperature=1.0, max_tokens=options.max_tokens)
+        sides = Sides(registry, context, sampler, bench, suite, groups, parent, sampling)
         started = time.perf_counter()
         sampler.at(sides.parent)
         engine_start = time.perf_counter() - started
@@ -245,8 +236,7 @@ def show(both: dict[str, list[Timed[Round]]], sides: Sides, engine_start: float)
     lines = []
     for side, turns in both.items():
         done = row(side, turns)
-        for name, took in done["stages"].items():
-            lines.append([side, name, f"{took:.1f}", "", ""])
+        lines += [[side, name, f"{took:.1f}", "", ""] for name, took in done["stages"].items()]
         tokens = " ".join(map(str, done["tokens"]))
         lines.append([side, "round", f"{seconds(turns):.1f}", f"{done['seconds per 64 completions']:.0f}", tokens])
     length = fmean(len(scored.group.prompt_token_ids) for scored in sides.groups)
@@ -257,11 +247,11 @@ def show(both: dict[str, list[Timed[Round]]], sides: Sides, engine_start: float)
     print(f"tokens that TRL sampled for each of ours: {sampled[1] / sampled[0]:.2f}")
     print(f"TRL / harness: {median(each):.2f} (each repetition: {', '.join(f'{ratio:.2f}' for ratio in each)})")
     made = median(turn.result.start_up for turn in both[TRL])
-    print(f"not counted: {engine_start:.0f} s to start the engine with the adapter, {made:.1f} s to make TRL's trainer")
+    print(f"not counted: {engine_start:.0f} s to start our engine with the adapter, {made:.1f} s to make TRL's trainer")
     for side, turns in both.items():
         took = median(turn.result.engine_cpu for turn in turns)
         signal = " ".join(str(turn.result.with_signal) for turn in turns)
-        print(f"{side}: engine's CPU time {took:.1f} s a turn; groups with signal {signal} of {len(sides.groups)}")
+        print(f"{side}: our engine takes {took:.1f} s of CPU; groups with signal {signal} of {len(sides.groups)}")
 
 
 if __name__ == "__main__":
