@@ -4,9 +4,9 @@
 
 Groups are random tokens with made-up rewards. TRL gets them through its `rollout_func`, so nobody samples. The clock
 runs from the loaded model to the end of the optimizer's step, over everything between: rewards to advantages, batches,
-forward, backward, step; to make TRL's trainer is left out, to make ours is not. Old log-probs: ours are the sampler's, as
-they are in a run (computed before the clock starts); TRL computes none where a batch is used for one step. Every side's
-gradient is compared with ours, and the command fails where they differ by more than rounding.
+forward, backward, step. To make TRL's trainer is left out, to make ours is not. Old log-probs: ours are the sampler's,
+as they are in a run (computed before the clock starts); TRL computes none where a batch is used for one step. Every
+side's gradient and loss are compared with ours, and the command fails where they differ by more than rounding.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ TRL = {
     "TRL, defaults": {},
     "TRL, activations held": {"gradient_checkpointing": False},
 }
-"""Settings of GRPOConfig, beside a batch of eight completions a pass, which is its default, and autocast to bfloat16. By
-default it recomputes activations. Without a KL term it has no reference model, and with one step a batch no old
-log-probs."""
+"""Settings of GRPOConfig, beside a batch of eight completions a pass and autocast to bfloat16, which are its defaults.
+By default it recomputes activations. Without a KL term it has no reference model, and with one step a batch it computes
+no old log-probs."""
 
 
 class TimedGroups(GroupUpdater):
