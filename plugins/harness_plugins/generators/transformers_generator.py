@@ -67,8 +67,10 @@ class TransformersGenerator:
                 tokens += len(row.ids)
                 advance(1, tokens_per_s=tokens / (time.perf_counter() - started))
 
-            for start in range(0, len(order), self._batch_size):
-                batch = order[start : start + self._batch_size]
+            # Whole groups where one fits: a prompt is computed in each batch that has completions of it.
+            size = self._batch_size // n * n or self._batch_size
+            for start in range(0, len(order), size):
+                batch = order[start : start + size]
                 slots = list(dict.fromkeys(p for p, _ in batch))
                 for p, g in batch:
                     rows[p][g].slot = slots.index(p)
