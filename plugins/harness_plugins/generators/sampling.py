@@ -11,7 +11,6 @@ from torch.nn.functional import pad
 
 from harness.types import Sampling
 
-
 BLOCK = 256
 """Tokens whose probabilities are summed at a time when one is drawn."""
 
