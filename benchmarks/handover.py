@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -106,7 +106,7 @@ def restarts(context: RunContext, checkpoint: AdapterCheckpoint, registry: Any, 
     found, model = [], context.require_model()
     with tempfile.TemporaryDirectory() as folder:
         merging.merge_adapter(model.path, checkpoint.path, Path(folder))
-        merged = replace(context, model=replace(model, path=Path(folder)))
+        merged = replace(context, model=replace(model, folder=Path(folder)))
         for _ in range(repeats):
             started = time.perf_counter()
             generator = start_generator(GeneratorRef(name="vllm"), registry, merged)
@@ -136,14 +136,19 @@ def main() -> None:
     parts, metrics = hand_over(generator, adapters if len(adapters) > 1 else [first, None], options.repeats)
     generator.close()
     seconds |= parts
+    show(seconds)
+    for name in ("serve/probe_error", "serve/probe_shift"):
+        print(f"{name}: {', '.join(f'{found[name]:.3f}' for found in metrics)} nats a token", flush=True)
     if not options.no_restart:
         seconds["restart of the engine"] = restarts(context, first, registry, options.repeats)
-    shown = [[n, f"{median(s):.2f}", ", ".join(f"{x:.2f}" for x in s)] for n, s in seconds.items()]
-    print(table(["part", "seconds (median)", "each"], shown, title="hand-over of an adapter"))
-    for name in ("serve/probe_error", "serve/probe_shift"):
-        print(f"{name}: {', '.join(f'{found[name]:.3f}' for found in metrics)} nats a token")
+        show({name: seconds[name] for name in ("whole hand-over", "restart of the engine")})
     if options.json:
         write_json(options.json, [{"part": name, "seconds": found} for name, found in seconds.items()])
+
+
+def show(seconds: Mapping[str, Sequence[float]]) -> None:
+    rows = [[name, f"{median(each):.2f}", ", ".join(f"{x:.2f}" for x in each)] for name, each in seconds.items()]
+    print(table(["part", "seconds (median)", "each"], rows), flush=True)
 
 
 if __name__ == "__main__":
