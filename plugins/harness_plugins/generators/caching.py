@@ -60,10 +60,10 @@ def _roomy(filled: Tensor, capacity: int) -> Tensor:
 def expand(cache: Cache, rows_N: Tensor) -> None:
     """Let the cache hold sequence `rows_N[i]` of those it holds as its i-th, with room for what is decoded.
 
-    Layers of other kinds than plain attention keep their own caches.
+    Layers of other kinds than plain attention keep their own caches, and so do those that hold nothing.
     """
     for index, layer in enumerate(cache.layers):
-        if type(layer) is DynamicLayer:
+        if type(layer) is DynamicLayer and layer.get_seq_length() > 0:
             cache.layers[index] = RoomyLayer(layer, rows_N)
         else:
             layer.batch_select_indices(rows_N)

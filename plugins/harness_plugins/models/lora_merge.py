@@ -51,7 +51,7 @@ def merged_weights(base: Path, adapter: Path, dtype: torch.dtype) -> dict[str, T
         a_R_I, b_O_R = (factors[f"{target}.lora_{x}.weight"].float() for x in "AB")
         if name not in weights or weights[name].shape != (len(b_O_R), a_R_I.shape[1]):
             return None
-        weights[name] = weights[name].float() + (b_O_R @ a_R_I) * scale
+        weights[name] = (weights[name].float() + (b_O_R @ a_R_I) * scale).to(dtype)
     return {name: w.to(dtype) if w.is_floating_point() else w for name, w in weights.items()}
 
 
