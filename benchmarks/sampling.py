@@ -144,7 +144,7 @@ class Bench:
 
     @torch.inference_mode()
     def logp_error(self, case: Case) -> float:
-        """Mean absolute difference of the log-probabilities recorded in bf16 from those of a float32 forward pass, nats."""
+        """Mean absolute difference of the log-probabilities (recorded in bf16) from a float32 forward pass, nats."""
         prompts = self.prompts(case)[:2]
         differences = []
         for group in self.shared.generate(prompts, n=2, sampling=Sampling(max_tokens=case.tokens), seed=0):
