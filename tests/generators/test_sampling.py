@@ -37,6 +37,18 @@ def test_inverse_cdf_by_hand():
     assert inverse_cdf(logps_N_V, uniforms_N).tolist() == [0, 0, 2, 3, 3]
 
 
+def test_inverse_cdf_over_many_blocks_is_that_of_one_cumulated_sum():
+    made = torch.Generator().manual_seed(0)
+    logps_N_V = (torch.randn(2000, 1111, generator=made) * 3).log_softmax(-1)
+    logps_N_V[:, 300:800] = -torch.inf  # a block and more without any probability
+    uniforms_N = torch.rand(2000, generator=made, dtype=torch.float64)
+    cdf_N_V = logps_N_V.double().exp().cumsum(-1)
+    expected = (cdf_N_V <= uniforms_N[:, None] * cdf_N_V[:, -1:]).sum(-1)
+    assert (inverse_cdf(logps_N_V, uniforms_N) != expected).sum() <= 1  # the sums are rounded in another order
+    last = (logps_N_V > -torch.inf).long().cumsum(-1).argmax(-1)
+    assert (inverse_cdf(logps_N_V, torch.ones(2000, dtype=torch.float64)) <= last).all()
+
+
 @given(st.floats(0, 1, exclude_max=True), st.integers(0, 2**31))
 def test_a_token_without_probability_is_never_drawn(u, seed):
     logps_1_V = torch.randn(1, 30, generator=torch.Generator().manual_seed(seed))

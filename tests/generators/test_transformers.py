@@ -14,6 +14,7 @@ from harness.errors import HarnessError
 from harness.protocols import ModelRef, RunContext
 from harness.tools import answer_schema
 from harness.types import AdapterCheckpoint, Sampling
+from harness_plugins.generators.caching import ROOM
 from harness_plugins.generators.configs import TransformersConfig
 from harness_plugins.generators.transformers_generator import TransformersGenerator, create_transformers
 
@@ -41,13 +42,14 @@ def ids_of(groups):
 
 
 def test_greedy_equals_generate_of_transformers(generator, model):
-    groups = generator.generate(PROMPTS, n=2, sampling=Sampling(temperature=0, max_tokens=30), seed=0)
+    groups = generator.generate(PROMPTS, n=2, sampling=Sampling(temperature=0, max_tokens=100), seed=0)
     for prompt, group in zip(PROMPTS, groups, strict=True):
         ids = torch.tensor([group.prompt_token_ids])
-        expected = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=30)
+        expected = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=100)
         assert group.prompt is prompt
         for completion in group.completions:
             assert completion.token_ids == tuple(expected[0, ids.shape[1] :].tolist())
+    assert max(len(group.completions[0].token_ids) for group in groups) > ROOM  # the cache has grown
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])

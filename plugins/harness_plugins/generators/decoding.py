@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from harness.types import Sampling
+from harness_plugins.generators.caching import expand
 from harness_plugins.generators.constrained import SchemaMatcher
 from harness_plugins.generators.sampling import draw
 from harness_plugins.models.shared_prefix import FULL, SLIDING, attention_types, parameters, unwrapped, virtual_tokens
@@ -74,11 +75,16 @@ def decode_rows(
     ids_P_L, mask_P_L = _left_pad(prompts, pad_id, model.device)
     positions_P_L = (mask_P_L.cumsum(dim=1) - 1).clamp(min=0)
     out = model(
-        input_ids=ids_P_L, attention_mask=mask_P_L, position_ids=positions_P_L, use_cache=True, logits_to_keep=1
+        input_ids=ids_P_L,
+        attention_mask=mask_P_L,
+        position_ids=positions_P_L,
+        use_cache=True,
+        # As an index: for a slice PyTorch multiplies with a copy of the head for each prompt, on CPU half a second.
+        logits_to_keep=torch.tensor([-1], device=model.device),
     )
     cache = out.past_key_values
     slots_N = torch.tensor([row.slot for row in rows], device=model.device)
-    cache.batch_select_indices(slots_N)
+    expand(cache, slots_N)
     mask_N_L, logits_N_V = mask_P_L[slots_N], out.logits[:, -1][slots_N]
     next_position_N = mask_N_L.sum(dim=1)
     tokens_N = torch.full_like(slots_N, pad_id)

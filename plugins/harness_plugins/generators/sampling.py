@@ -7,8 +7,12 @@ import hashlib
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from harness.types import Sampling
+
+BLOCK = 256
+"""Tokens whose probabilities are summed at a time when one is drawn."""
 
 
 def uniforms(seed: int, prompt_id: str, index: int, count: int) -> np.ndarray:
@@ -58,10 +62,25 @@ def truncate(logps_N_V: Tensor, sampling: Sampling) -> Tensor:
 
 
 def inverse_cdf(logps_N_V: Tensor, uniforms_N: Tensor) -> Tensor:
-    """The first token whose cumulated probability exceeds the uniform number.
+    """The first token whose cumulated probability exceeds the uniform number, of its row's total.
 
-    float64, because 49k probabilities cumulated in float32 lose the rare tokens.
+    Cumulated in float64, because 49k probabilities cumulated in float32 lose the rare tokens; first over blocks and
+    then within the one that is hit, so that the whole vocabulary is never held in float64.
     """
-    cdf_N_V = logps_N_V.double().softmax(dim=-1).cumsum(dim=-1)
-    targets_N_1 = uniforms_N[:, None].to(cdf_N_V) * cdf_N_V[:, -1:]
-    return torch.searchsorted(cdf_N_V, targets_N_1, right=True).squeeze(1).clamp(max=logps_N_V.shape[-1] - 1)
+    probs_N_V = logps_N_V.exp()
+    if missing := -probs_N_V.shape[1] % BLOCK:
+        probs_N_V = pad(probs_N_V, (0, missing))
+    probs_N_B_K = probs_N_V.unflatten(1, (-1, BLOCK))
+    cdf_N_B = probs_N_B_K.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
+    targets_N = uniforms_N.to(cdf_N_B) * cdf_N_B[:, -1]
+    blocks_N = _first_above(cdf_N_B, targets_N)
+    rows_N = torch.arange(len(blocks_N), device=blocks_N.device)
+    before_N = torch.where(blocks_N > 0, cdf_N_B[rows_N, blocks_N - 1], 0.0)
+    cdf_N_K = probs_N_B_K[rows_N, blocks_N].double().cumsum(dim=-1)
+    return blocks_N * BLOCK + _first_above(cdf_N_K, targets_N - before_N)
+
+
+def _first_above(cdf_N_K: Tensor, targets_N: Tensor) -> Tensor:
+    """The first entry of each row above its target, or the first that reaches the total where rounding leaves none."""
+    above_N = torch.searchsorted(cdf_N_K, targets_N[:, None], right=True)
+    return torch.minimum(above_N, torch.searchsorted(cdf_N_K, cdf_N_K[:, -1:].contiguous())).squeeze(1)

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
 
 import torch
 from peft import PeftModel
@@ -17,12 +16,13 @@ from harness import chat
 from harness.errors import AssetError, ConfigError, HarnessError
 from harness.protocols import ModelRef, RunContext
 from harness.types import BASE_POLICY, AdapterCheckpoint, Completion, Group, Prompt, Sampling
+from harness_plugins.generators.caching import for_decoding
 from harness_plugins.generators.configs import TransformersConfig
 from harness_plugins.generators.constrained import SchemaGrammars
 from harness_plugins.generators.decoding import Row, decode_rows, why_not_cached
 from harness_plugins.generators.sampling import uniforms
 from harness_plugins.models.adapters import attach, load_policy
-from harness_plugins.models.shared_prefix import attention_for, virtual_tokens
+from harness_plugins.models.shared_prefix import attention_for, unwrapped, virtual_tokens
 from harness_plugins.models.weights import saved_settings, trains_weights
 
 NAME = "transformers"
@@ -67,8 +67,10 @@ class TransformersGenerator:
                 tokens += len(row.ids)
                 advance(1, tokens_per_s=tokens / (time.perf_counter() - started))
 
-            for start in range(0, len(order), self._batch_size):
-                batch = order[start : start + self._batch_size]
+            # Whole groups where one fits: a prompt is computed in each batch that has completions of it.
+            size = self._batch_size // n * n or self._batch_size
+            for start in range(0, len(order), size):
+                batch = order[start : start + size]
                 slots = list(dict.fromkeys(p for p, _ in batch))
                 for p, g in batch:
                     rows[p][g].slot = slots.index(p)
@@ -146,6 +148,7 @@ class TransformersGenerator:
                 quantization=checkpoint.quantization,
                 device=self._base.device,
             )
+            for_decoding(unwrapped(self._own))
         else:
             self._adapted = attach(self._base, checkpoint.path).eval()
         if reason := why_not_cached(self._served):
@@ -198,7 +201,7 @@ def _load_model(model: ModelRef, config: TransformersConfig) -> PreTrainedModel:
     try:
         # An adapter freezes what it wraps, for good, and PyTorch has other CPU kernels for frozen weights, which round
         # otherwise: frozen from the start, the base says the same before and after it has served an adapter.
-        return cast("PreTrainedModel", loaded.to(device).eval().requires_grad_(False))  # type: ignore[arg-type]
+        return for_decoding(loaded.to(device).eval().requires_grad_(False))  # type: ignore[arg-type]
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
             f"no device {device!r} here ({str(error).splitlines()[0]})",

@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import Literal
 
 import peft
+from safetensors.torch import save_file
+from transformers import AutoConfig
 
 from harness.checkpoints import saved_quantization
 from harness.errors import AssetError
 from harness_plugins.models.adapters import DTYPES, load_policy, quiet
+from harness_plugins.models.lora_merge import BASE_WEIGHTS, merged_weights
 from harness_plugins.models.memory import release
 
 COMPANIONS = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "added_tokens.json", "*.jinja")
 """Files of a model folder that do not change with its weights."""
+
+GENERATION = "generation_config.json"
 
 
 def merge_adapter(
@@ -26,6 +31,24 @@ def merge_adapter(
     rounds twice, and a small update can drown in that. Merge onto the base each time, never onto an earlier merge.
     Raises AssetError when either folder cannot be loaded, or the adapter is of a kind that cannot be merged.
     """
+    weights = None if saved_quantization(adapter) else merged_weights(base, adapter, DTYPES[dtype])
+    if weights is None:
+        _merge_by_peft(base, adapter, out, dtype)
+    else:
+        config = AutoConfig.from_pretrained(base, local_files_only=True)
+        config.dtype = DTYPES[dtype]
+        config.save_pretrained(out)
+        save_file(weights, out / BASE_WEIGHTS, metadata={"format": "pt"})
+        if (base / GENERATION).exists():
+            shutil.copyfile(base / GENERATION, out / GENERATION)
+    del weights
+    release()
+    for pattern in COMPANIONS:
+        for file in base.glob(pattern):
+            shutil.copyfile(file, out / file.name)
+
+
+def _merge_by_peft(base: Path, adapter: Path, out: Path, dtype: str) -> None:
     model = load_policy(base, adapter, "float32", quantization=saved_quantization(adapter))
     if isinstance(model, peft.PeftModel):
         try:
@@ -36,13 +59,7 @@ def merge_adapter(
                 where=str(adapter),
                 remedy="Serve it with the transformers generator, or train a kind that merges, such as LORA.",
             ) from error
-    merged = model
-    merged = merged.to(DTYPES[dtype])
+    merged = model.to(DTYPES[dtype])
     merged.config.dtype = DTYPES[dtype]
     with quiet():
         merged.save_pretrained(out)
-    del model, merged
-    release()
-    for pattern in COMPANIONS:
-        for file in base.glob(pattern):
-            shutil.copyfile(file, out / file.name)
