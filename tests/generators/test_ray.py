@@ -1,0 +1,209 @@
+"""The generator `ray` on a cluster whose two nodes are processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+from tiny_llama import PROBE_IDS, ask
+
+from harness import assets
+from harness.errors import ConfigError, HarnessError
+from harness.plugins import Registry, load_registry
+from harness.protocols import Generator, ModelRef, RunContext
+from harness.types import Sampling
+
+PROMPTS = [ask("hi"), ask("a much longer question, to be padded to"), ask("x" * 90), ask("why?"), ask("and?")]
+EXACT = {"name": "transformers", "config": {"dtype": "float32", "batch_size": 1}}
+"""One completion at a time: nothing is computed side by side, so not even rounding depends on how prompts are dealt."""
+
+FAULTY = textwrap.dedent(
+    """
+    import os
+    from harness import Completion, GeneratorSpec, Group, HarnessError, hookimpl
+
+    class Faulty:
+        def generate(self, prompts, *, n, sampling, seed):
+            groups = []
+            for prompt in prompts:
+                if prompt.id == "refused":
+                    raise HarnessError("I would rather not", where=f"prompt {prompt.id}", remedy="Ask another.")
+                if prompt.id == "bug":
+                    raise ZeroDivisionError("division by nothing")
+                if prompt.id == "deadly":
+                    os._exit(1)
+                completions = () if prompt.id == "lazy" else (Completion("", ()),)
+                groups.append(Group(prompt, (), completions, "base", sampling))
+            return groups
+
+        def load_adapter(self, checkpoint):
+            pass
+
+        def score_tokens(self, token_ids):
+            return None
+
+        def close(self):
+            pass
+
+    @hookimpl
+    def harness_register_generators():
+        return [GeneratorSpec("faulty", "Fails as it is told", lambda config, context: Faulty())]
+    """
+)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Of two nodes with a CPU each, so that two workers are on two of them."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    yield cluster.address
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return load_registry()
+
+
+@pytest.fixture(scope="module")
+def model(tiny: ModelRef) -> ModelRef:
+    """With the fingerprint of its content, which a worker on another node checks."""
+    return assets.model(tiny.path)
+
+
+@pytest.fixture
+def start(address: str, registry: Registry) -> Iterator[Callable[..., Generator]]:
+    made: list[Generator] = []
+
+    def create(of: dict, *, model: ModelRef | None = None, components: Registry | None = None, **config) -> Generator:
+        context = RunContext(model=model, components=components or registry)
+        settings = {"of": of, "address": address, **config}
+        made.append((components or registry).create("generator", "ray", settings, context))
+        return made[-1]
+
+    yield create
+    for generator in made:
+        generator.close()
+
+
+def test_scripted_groups_are_those_of_one_generator(start, registry):
+    of = {"name": "scripted", "config": {"default": ["a", "b", "c", "d"], "pick": "random"}}
+    sampling = Sampling(max_tokens=5)
+    alone = registry.create("generator", of["name"], of["config"], RunContext(components=registry))
+    expected = alone.generate(PROMPTS, n=4, sampling=sampling, seed=7)
+    two = start(of)
+    assert two.generate(PROMPTS, n=4, sampling=sampling, seed=7) == expected
+    assert two.generate(PROMPTS[:1], n=4, sampling=sampling, seed=7) == expected[:1]
+    assert two.generate([], n=4, sampling=sampling, seed=7) == []
+    assert two.score_tokens([1, 2]) is None
+    two.close()
+    assert not ray.is_initialized()  # this process was no driver before
+    assert start(of, workers=1).generate(PROMPTS, n=4, sampling=sampling, seed=7) == expected
+
+
+def test_model_samples_and_adapters_are_those_of_one_worker(start, model, adapters, tmp_path):
+    made = adapters(1)
+    checkpoint = replace(made, base=model.fingerprint)
+    sampling = Sampling(max_tokens=8)
+    outcomes = []
+    for workers in (1, 2):
+        generator = start(EXACT, model=model, workers=workers)
+        base = generator.generate(PROMPTS, n=2, sampling=sampling, seed=3)
+        generator.load_adapter(checkpoint)
+        adapted = generator.generate(PROMPTS, n=2, sampling=sampling, seed=3)
+        scored = generator.score_tokens(PROBE_IDS)
+        generator.load_adapter(None)
+        assert generator.generate(PROMPTS, n=2, sampling=sampling, seed=3) == base
+        outcomes.append((base, adapted, scored))
+        generator.close()
+    one, two = outcomes
+    assert two == one
+    assert {group.policy_version for group in one[1]} == {checkpoint.version}
+    assert [g.completions for g in one[0]] != [g.completions for g in one[1]]
+    assert one[2] == pytest.approx(made.probe.logprobs, abs=1e-4)
+
+
+def test_an_adapter_needs_no_shared_filesystem(start, model, adapters, monkeypatch, tmp_path):
+    """Workers read copies: the driver's folder may be gone before they sample."""
+    checkpoint = replace(adapters(2), base=model.fingerprint)
+    moved = tmp_path / "adapter"
+    os.symlink(checkpoint.path, moved)
+    generator = start(EXACT, model=model)
+    generator.load_adapter(replace(checkpoint, path=moved))
+    moved.unlink()
+    [group, _] = generator.generate(PROMPTS[:2], n=1, sampling=Sampling(max_tokens=3), seed=0)
+    assert group.policy_version == checkpoint.version
+
+
+def test_every_worker_refuses_an_adapter_that_is_not_what_was_trained(start, model, adapters):
+    checkpoint = replace(adapters(1), base=model.fingerprint)
+    wrong = replace(
+        checkpoint, probe=replace(checkpoint.probe, logprobs=tuple(x - 1 for x in checkpoint.probe.logprobs))
+    )
+    with pytest.raises(HarnessError, match=r"worker \d of 2.*nats a token from the trainer's"):
+        start(EXACT, model=model).load_adapter(wrong)
+
+
+def test_a_worker_on_another_machine_refuses_another_model(start, model):
+    with pytest.raises(HarnessError, match=r"worker [12] of 2.*another model lies here"):
+        start(EXACT, model=replace(model, fingerprint="0" * 64))
+
+
+def test_failures_name_the_worker(start, tmp_path, capsys):
+    plugin = tmp_path / "faulty.py"
+    plugin.write_text(FAULTY)
+    components = load_registry(local_files=[plugin])
+    generator = start({"name": "faulty"}, components=components)
+
+    def generate(*ids: str) -> None:
+        prompts = [replace(PROMPTS[0], id=name) for name in ids]
+        generator.generate(prompts, n=1, sampling=Sampling(), seed=0)
+
+    with pytest.raises(HarnessError, match=r"worker 2 of 2, prompt refused: I would rather not\. Ask another"):
+        generate("fine", "refused")
+    with pytest.raises(HarnessError, match="worker 1 of 2: it failed: ZeroDivisionError: division by nothing"):
+        generate("bug", "fine")
+    with pytest.raises(HarnessError, match="worker 2 of 2, generator Faulty: 0 completions of prompt lazy, not 1"):
+        generate("fine", "lazy")
+    generate("fine", "fine")  # the workers outlive all of these
+    with pytest.raises(HarnessError, match="worker 2 of 2: its process ended") as caught:
+        generate("fine", "deadly")
+    assert "\n" not in str(caught.value)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_workers_that_the_cluster_has_no_room_for(start):
+    with pytest.raises(HarnessError, match="1 of 3 workers have not started within 3 s; the cluster has 2 CPUs"):
+        start({"name": "scripted"}, workers=3, start_timeout=3)
+    assert not ray.is_initialized()
+
+
+def test_on_this_machine_alone_ray_ends_with_the_generator(start):
+    with pytest.raises(ConfigError, match="2 workers of 64 GPUs are 128, and this machine has"):
+        start({"name": "scripted"}, address="", num_gpus=64)
+    before = signal.getsignal(signal.SIGTERM)
+    generator = start({"name": "scripted", "config": {"default": ["x"]}}, address="")
+    assert signal.getsignal(signal.SIGTERM) == before
+    [group] = generator.generate(PROMPTS[:1], n=1, sampling=Sampling(), seed=0)
+    assert group.completions[0].text == "x"
+    generator.close()
+    assert not ray.is_initialized()
+
+
+def test_what_others_connected_stays_connected(start, address):
+    ray.init(address, log_to_driver=False, logging_level="ERROR")
+    start({"name": "scripted"}, workers=1).close()
+    assert ray.is_initialized()
+    ray.shutdown()
+
+
+def test_no_cluster_at_the_address(start):
+    with pytest.raises(HarnessError, match=r"no cluster at 127\.0\.0\.1:1 "):
+        start({"name": "scripted"}, address="127.0.0.1:1")
