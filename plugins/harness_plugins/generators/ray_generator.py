@@ -37,7 +37,7 @@ class RayGenerator:
             self._start(context, context.components)
             self._require_origin(origin)
         except BaseException:  # whatever it is, the workers must not be left behind
-            self.close()
+            self._end(grace=0.0)
             raise
 
     def _start(self, context: RunContext, registry: Registry) -> None:
@@ -99,12 +99,15 @@ class RayGenerator:
         return scored
 
     def close(self) -> None:
-        """End the workers, busy or not, and Ray with them if it was started here."""
+        """End the workers, busy or not, and Ray with them if it was started or joined here."""
+        self._end(grace=GRACE)
+
+    def _end(self, *, grace: float) -> None:
         workers, self._workers = self._workers, []
         if not self._ray.is_initialized():
             return
         if workers:
-            self._ray.wait([w.call.remote("close") for w in workers], num_returns=len(workers), timeout=GRACE)
+            self._ray.wait([w.call.remote("close") for w in workers], num_returns=len(workers), timeout=grace)
         for worker in workers:
             self._ray.kill(worker)
         if self._connected:
