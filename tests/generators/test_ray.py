@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import signal
 import textwrap
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from harness.types import Sampling
 
 PROMPTS = [ask("hi"), ask("a much longer question, to be padded to"), ask("x" * 90), ask("why?"), ask("and?")]
 EXACT = {"name": "transformers", "config": {"dtype": "float32", "batch_size": 1}}
-"""One completion at a time: nothing is computed side by side, so not even rounding depends on how prompts are dealt."""
+"""One completion at a time: nothing is computed side by side."""
 
 FAULTY = textwrap.dedent(
     """
@@ -108,47 +108,40 @@ def test_scripted_groups_are_those_of_one_generator(start, registry):
     assert start(of, workers=1).generate(PROMPTS, n=4, sampling=sampling, seed=7) == expected
 
 
-def test_model_samples_and_adapters_are_those_of_one_worker(start, model, adapters, tmp_path):
+def test_a_model_and_its_adapters_in_two_workers(start, registry, model, adapters, tmp_path):
+    """What one generator in this process says; the workers read copies of the adapter's files, and each proves them."""
     made = adapters(1)
     checkpoint = replace(made, base=model.fingerprint)
-    sampling = Sampling(max_tokens=8)
-    outcomes = []
-    for workers in (1, 2):
-        generator = start(EXACT, model=model, workers=workers)
-        base = generator.generate(PROMPTS, n=2, sampling=sampling, seed=3)
-        generator.load_adapter(checkpoint)
-        adapted = generator.generate(PROMPTS, n=2, sampling=sampling, seed=3)
-        scored = generator.score_tokens(PROBE_IDS)
-        generator.load_adapter(None)
-        assert generator.generate(PROMPTS, n=2, sampling=sampling, seed=3) == base
-        outcomes.append((base, adapted, scored))
-        generator.close()
-    one, two = outcomes
-    assert two == one
-    assert {group.policy_version for group in one[1]} == {checkpoint.version}
-    assert [g.completions for g in one[0]] != [g.completions for g in one[1]]
-    assert one[2] == pytest.approx(made.probe.logprobs, abs=1e-4)
+    alone = registry.create("generator", EXACT["name"], EXACT["config"], RunContext(model=model))
+    two = start(EXACT, model=model)
 
+    def same() -> set[str]:
+        sampling = Sampling(max_tokens=8)
+        ours, theirs = (g.generate(PROMPTS, n=2, sampling=sampling, seed=3) for g in (two, alone))
+        for one, other in zip(ours, theirs, strict=True):
+            for c, d in zip(one.completions, other.completions, strict=True):
+                assert c.logprobs == pytest.approx(d.logprobs, abs=1e-5)
+                assert replace(c, logprobs=None) == replace(d, logprobs=None)
+            assert replace(one, completions=()) == replace(other, completions=())
+        return {completion.text for group in ours for completion in group.completions}
 
-def test_an_adapter_needs_no_shared_filesystem(start, model, adapters, monkeypatch, tmp_path):
-    """Workers read copies: the driver's folder may be gone before they sample."""
-    checkpoint = replace(adapters(2), base=model.fingerprint)
-    moved = tmp_path / "adapter"
-    os.symlink(checkpoint.path, moved)
-    generator = start(EXACT, model=model)
-    generator.load_adapter(replace(checkpoint, path=moved))
-    moved.unlink()
-    [group, _] = generator.generate(PROMPTS[:2], n=1, sampling=Sampling(max_tokens=3), seed=0)
-    assert group.policy_version == checkpoint.version
+    base = same()
+    lent = tmp_path / "adapter"
+    shutil.copytree(checkpoint.path, lent)
+    two.load_adapter(replace(checkpoint, path=lent))
+    shutil.rmtree(lent)
+    alone.load_adapter(checkpoint)
+    assert same() != base
+    assert two.score_tokens(PROBE_IDS) == pytest.approx(made.probe.logprobs, abs=1e-4)
+    two.load_adapter(None)
+    alone.load_adapter(None)
+    assert same() == base
 
-
-def test_every_worker_refuses_an_adapter_that_is_not_what_was_trained(start, model, adapters):
-    checkpoint = replace(adapters(1), base=model.fingerprint)
-    wrong = replace(
-        checkpoint, probe=replace(checkpoint.probe, logprobs=tuple(x - 1 for x in checkpoint.probe.logprobs))
-    )
-    with pytest.raises(HarnessError, match=r"worker \d of 2.*nats a token from the trainer's"):
-        start(EXACT, model=model).load_adapter(wrong)
+    wrong = replace(made.probe, logprobs=tuple(logp - 1 for logp in made.probe.logprobs))
+    with pytest.raises(HarnessError, match=r"worker [12] of 2.*nats a token from the trainer's"):
+        two.load_adapter(replace(checkpoint, probe=wrong))
+    with pytest.raises(HarnessError, match="no such folder"):
+        two.load_adapter(replace(checkpoint, path=lent))
 
 
 def test_a_worker_on_another_machine_refuses_another_model(start, model):
@@ -199,9 +192,11 @@ def test_on_this_machine_alone_ray_ends_with_the_generator(start):
 
 def test_what_others_connected_stays_connected(start, address):
     ray.init(address, log_to_driver=False, logging_level="ERROR")
-    start({"name": "scripted"}, workers=1).close()
-    assert ray.is_initialized()
-    ray.shutdown()
+    try:
+        start({"name": "scripted"}, workers=1).close()
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()
 
 
 def test_no_cluster_at_the_address(start):
