@@ -60,7 +60,16 @@ FAULTY = textwrap.dedent(
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Of two nodes with a CPU each, so that two workers are on two of them."""
+    """Of two nodes with a CPU each, so that two workers are on two of them.
+
+    Without tokens: an instance that is started in a process turns them on for it, and this cluster has none.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        yield from _cluster()
+
+
+def _cluster() -> Iterator[str]:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     cluster.add_node(num_cpus=1)
     yield cluster.address

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 WHERE = "generator ray"
+CONNECT = 10.0
+"""Seconds for a cluster to accept a connection."""
 LOGS = "Its logs are in /tmp/ray/session_latest/logs on the machine of the worker."
 
 
@@ -49,6 +52,7 @@ def connect(config: RayConfig) -> bool:
         warnings.simplefilter("ignore", FutureWarning)
         try:
             if config.address:
+                _require_listening(config.address)
                 ray.init(config.address, **quiet)
             else:
                 # What is reserved is what there is: Ray is here to start these workers and nothing else.
@@ -63,6 +67,13 @@ def connect(config: RayConfig) -> bool:
             ray.shutdown()
             raise
     return True
+
+
+def _require_listening(address: str) -> None:
+    """Ray itself tries for minutes. Raises OSError. What `auto` stands for is Ray's to find."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=CONNECT).close()
 
 
 def _require_gpus(config: RayConfig, there: float) -> None:
