@@ -77,10 +77,13 @@ LOCAL = textwrap.dedent(
         registry.create("generator", "ray", {{"of": {{"name": "faulty"}}, "num_gpus": 64}}, context)
     except ConfigError as error:
         assert "2 workers of 64 GPUs are 128, and this machine has" in error.what
+    else:
+        raise AssertionError("GPUs that are not there were not refused")
+    import ray
+    assert not ray.is_initialized()
     handler = signal.getsignal(signal.SIGTERM)
     generator = registry.create("generator", "ray", {{"of": {{"name": "faulty"}}}}, context)
     assert signal.getsignal(signal.SIGTERM) == handler
-    import ray
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
     fine = Prompt("fine", ({{"role": "user", "content": "?"}},))
     assert len(generator.generate([fine], n=1, sampling=Sampling(), seed=0)) == 1
