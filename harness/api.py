@@ -22,6 +22,7 @@ from harness.measuring import slug
 from harness.plugins import Registry, load_registry, validate
 from harness.protocols import Generator, ModelRef, Progress, RunContext, SilentProgress, Suite
 from harness.sampler import Sampler
+from harness.seats import explicit_generator
 from harness.separation import training_files, without_excluded, without_leaks
 from harness.specs import GeneratorSpec
 from harness.store import RunStore
@@ -193,8 +194,8 @@ def _layers(layers: Sequence[Mapping[str, Any]], sets: Sequence[str]) -> dict[st
 def _resolve_names(config: LoopConfig, registry: Registry, folder: Path) -> LoopConfig:
     """`auto`, paths (from `folder`) and every component's defaults made explicit: what is stored is what ran."""
     generator = resolve_generator(config.generator)
-    settings = registry.config("generator", generator.name, generator.config, where="[generator]")
-    generator = GeneratorRef(name=generator.name, config=settings.model_dump(mode="json"))
+    written = explicit_generator(generator.name, generator.config, registry, where="[generator]")
+    generator = GeneratorRef(name=generator.name, config=written)
     stages = []
     for number, stage in enumerate(config.stages):
         if stage.generator != "policy":

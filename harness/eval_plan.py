@@ -19,6 +19,7 @@ from harness.identity import suite_identity
 from harness.measuring import slug
 from harness.plugins import DISTRIBUTION, Registry
 from harness.protocols import ModelRef, Progress, RunContext, SilentProgress, Suite
+from harness.seats import explicit_generator, generator_identity
 from harness.suites import with_judge_settings
 from harness.types import BASE_POLICY, AdapterCheckpoint, Prompt, digest
 
@@ -174,18 +175,14 @@ def _resolved(generator: GeneratorRef, max_connections: int | None, registry: Re
                 remedy="Leave it out, or name a generator that speaks to a server.",
             )
         given["max_connections"] = max_connections
-    settings = registry.config("generator", chosen.name, given, where="[generator]")
-    return GeneratorRef(name=chosen.name, config=settings.model_dump(mode="json"))
+    return GeneratorRef(name=chosen.name, config=explicit_generator(chosen.name, given, registry, where="[generator]"))
 
 
 def _identity(plan: EvalPlan, registry: Registry) -> dict[str, Any]:
-    entry = registry.get("generator", plan.generator.name)
-    settings = registry.config("generator", plan.generator.name, plan.generator.config)
-    content = entry.spec.content(settings) if entry.spec.content is not None else ""
     return {
         "model": plan.model.fingerprint,
         "adapter": plan.policy_version,
-        "generator": [plan.generator.name, settings.identity(), str(entry.origin), content],
+        "generator": generator_identity(plan.generator.name, plan.generator.config, registry),
         "seed": plan.seed,
         "eval": plan.config.model_dump(mode="json"),
         "suites": {suite.name: measured_suite(suite, registry, plan.config) for suite in plan.suites},

@@ -13,14 +13,14 @@ from harness.independence import uses_for
 from harness.judging import judges_fingerprint
 from harness.plugins import DISTRIBUTION, Registry
 from harness.protocols import ModelRef, Suite
-from harness.seats import named_judges, seat_identities
+from harness.seats import named_generators, named_judges, seat_identities
 from harness.training_data import file_digest
 from harness.types import Prompt, digest
 
 
 def run_identity(config: LoopConfig, suites: Sequence[Suite], model: ModelRef, registry: Registry) -> dict[str, Any]:
     """What a run is: two runs with equal identities are the same run. It covers the content of what is named."""
-    named = {("generator", config.generator.name)}
+    named = {("generator", name) for name in named_generators(config.generator.name, config.generator.config, registry)}
     for stage in config.stages:
         named |= {("updater", stage.updater)} | {("objective", name) for name in named_objectives(stage.config)}
         named |= {("judge", name) for name in named_judges("updater", stage.updater, stage.config, registry)}

@@ -1,7 +1,9 @@
-"""Judges that the settings of other components name: the members of a panel, who rewards what an updater samples.
+"""Components that the settings of others name: the judges of a panel, who rewards what an updater samples, the
+generator of which another holds several.
 
 A component that uses judges of its own has `JudgeSeat`s in its settings, anywhere in them. That is all that is needed
-for a run's identity to cover those judges by content, and for the gate to know what is trained against.
+for a run's identity to cover those judges by content, and for the gate to know what is trained against. A generator
+that holds others has `GeneratorSeat`s among its settings' fields.
 """
 
 from __future__ import annotations
@@ -9,12 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from harness.errors import ConfigError
 from harness.plugins import Registry
 from harness.protocols import Judge, RunContext
-from harness.specs import JudgeSeat
+from harness.specs import Config, GeneratorSpec, JudgeSeat
+
+
+class GeneratorSeat(Config):
+    """A generator that another one's settings name."""
+
+    name: str
+    config: dict[str, Any] = Field(default_factory=dict)
 
 
 def seats(settings: Any) -> Iterator[JudgeSeat]:
@@ -62,3 +71,49 @@ def judge_identity(name: str, config: Mapping[str, Any], registry: Registry, *, 
 def seat_identities(settings: Any, registry: Registry) -> list[Any]:
     """`judge_identity` of every seat in these settings, whose own fields (a weight, say) are part of the settings."""
     return [judge_identity(seat.name, seat.config, registry) for seat in seats(settings)]
+
+
+# ---------------------------------------------------------------- generators
+
+
+def generator_seats(settings: Any) -> dict[str, GeneratorSeat]:
+    """By field, the generators that a generator's settings name."""
+    return {name: value for name, value in settings if isinstance(value, GeneratorSeat)}
+
+
+def explicit_generator(name: str, config: Mapping[str, Any], registry: Registry, *, where: str) -> dict[str, Any]:
+    """A generator's settings with every default written out, those of the generators that it holds too.
+
+    Raises ConfigError for settings that are wrong, and where one that asks a server would be held by another: the
+    policy would be the server's model, and the run would not know.
+    """
+    settings = registry.config("generator", name, config, where=where)
+    written = settings.model_dump(mode="json")
+    for field, seat in generator_seats(settings).items():
+        spec = registry.get("generator", seat.name).spec
+        if isinstance(spec, GeneratorSpec) and spec.served is not None:
+            raise ConfigError(
+                f"generator {seat.name} asks a server, which has workers of its own",
+                where=where,
+                remedy=f"Name {seat.name} itself, without {name}.",
+            )
+        within = explicit_generator(seat.name, seat.config, registry, where=f"{where} {field}")
+        written[field] = {"name": seat.name, "config": within}
+    return written
+
+
+def named_generators(name: str, config: Mapping[str, Any], registry: Registry) -> set[str]:
+    """The generator itself and every one that its settings name."""
+    held = generator_seats(registry.config("generator", name, config)).values()
+    return {name}.union(*(named_generators(seat.name, seat.config, registry) for seat in held))
+
+
+def generator_identity(name: str, config: Mapping[str, Any], registry: Registry) -> list[Any]:
+    """What a generator's samples depend on: settings, who ships it in which version, the content of the files that its
+    settings name, and the same of every generator that it holds."""
+    entry = registry.get("generator", name)
+    settings = registry.config("generator", name, config)
+    content = entry.spec.content(settings) if entry.spec.content is not None else ""
+    held = generator_seats(settings).values()
+    within = [generator_identity(seat.name, seat.config, registry) for seat in held]
+    return [name, settings.identity(), str(entry.origin), content, *within]

@@ -16,7 +16,7 @@ from harness_plugins.filters.duplicates.specs import SPECS as DUPLICATES
 from harness_plugins.filters.learning.specs import SPECS as LEARNING
 from harness_plugins.filters.privacy.specs import SPECS as PRIVACY
 from harness_plugins.filters.quality.specs import SPECS as QUALITY
-from harness_plugins.generators.configs import ScriptedConfig, ServerConfig, TransformersConfig, VllmConfig
+from harness_plugins.generators.configs import RayConfig, ScriptedConfig, ServerConfig, TransformersConfig, VllmConfig
 from harness_plugins.objectives.configs import (
     BetaConfig,
     BradleyTerryConfig,
@@ -67,6 +67,12 @@ def harness_register_generators() -> Iterable[GeneratorSpec]:
             _lazy("generators.server", "ServerGenerator"),
             ServerConfig,
             served=_served,
+        ),
+        GeneratorSpec(
+            "ray",
+            "Another generator in several workers, through Ray",
+            _lazy("generators.ray_generator", "create_ray"),
+            RayConfig,
         ),
         GeneratorSpec(
             "reference",

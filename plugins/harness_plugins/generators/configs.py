@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from harness.seats import GeneratorSeat
 from harness.specs import Config
 
 Answers = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -97,3 +98,29 @@ class ServerConfig(Config):
     def identity(self) -> dict[str, Any]:
         """Without what decides how fast answers come, and not what they say."""
         return {key: value for key, value in super().identity().items() if key not in SERVER_TRANSPORT}
+
+
+RAY_PLACEMENT = frozenset(("address", "num_cpus", "num_gpus", "start_timeout"))
+"""Of the settings of `ray`, those that say where its workers run, not what they do."""
+
+
+class RayConfig(Config):
+    """Settings of the `ray` generator: several of another generator, each in a worker of its own."""
+
+    of: GeneratorSeat
+    """The generator that every worker holds."""
+    workers: PositiveInt = 2
+    """Prompts are dealt to them in turn, so more workers than prompts in a call are idle."""
+    num_cpus: PositiveFloat = 1.0
+    """CPUs that a worker reserves; a whole number is also how many threads its libraries start."""
+    num_gpus: NonNegativeFloat = 0.0
+    """GPUs that a worker reserves and sees; with 0 it sees none. For vLLM its `tensor_parallel_size`."""
+    address: str = ""
+    """A running Ray cluster (`auto`: the one that this machine is part of). Default: workers on this machine, in an
+    instance of Ray that ends with this generator."""
+    start_timeout: PositiveFloat = 1800.0
+    """Seconds until every worker must have been placed and have loaded its model."""
+
+    def identity(self) -> dict[str, Any]:
+        """Their number stays: it decides what is computed side by side, and rounding with it."""
+        return {key: value for key, value in super().identity().items() if key not in RAY_PLACEMENT}
