@@ -163,20 +163,6 @@ DEFAULTS: Mapping[str, Any] = {
 """A recipe for suites that bring none: learn the format from demonstrations, then from rewards."""
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a dict. Raises ConfigError with the line at which it is malformed."""
-    try:
-        return tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise ConfigError("no such file", where=str(path), remedy="Check the path.") from None
-    except OSError as error:
-        raise ConfigError(f"cannot be read ({error.strerror})", where=str(path), remedy="Name a TOML file.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"malformed TOML: {error}", where=str(path), remedy="Correct that line.") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"not UTF-8 text: {error.reason}", where=str(path), remedy="Save it as UTF-8.") from None
-
-
 def apply_sets(values: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:
     """`key.sub.0.field=VALUE` onto nested dicts and lists. VALUE is TOML; what is not TOML is taken as a string."""
     for text in sets:
