@@ -23,7 +23,7 @@ from pathlib import Path
 
 import harness
 from harness.api import find_suite
-from harness.cli.tables import table
+from harness.cli.table import table
 from harness.protocols import RunContext
 
 COMMAND = [sys.executable, "-c", "from harness.cli import main; main()", "data", "clean"]

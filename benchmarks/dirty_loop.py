@@ -18,7 +18,8 @@ from pathlib import Path
 
 import harness
 from harness.api import find_suite
-from harness.cli.tables import checks_of, score_cell, table
+from harness.cli.table import table
+from harness.cli.tables import checks_of, score_cell
 from harness.cli.view import View
 from harness.measuring import round_report
 from harness.protocols import RunContext

@@ -22,7 +22,7 @@ from vllm import SamplingParams
 import harness
 from harness import assets, chat
 from harness.api import find_suite, start_generator
-from harness.cli.tables import table
+from harness.cli.table import table
 from harness.cli.view import View
 from harness.config import EvalConfig, GeneratorRef
 from harness.evaluation import evaluate_suites

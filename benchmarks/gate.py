@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.cli.tables import table
+from harness.cli.table import table
 from harness.cli.view import View
 from harness.gate import FIRST_LOOK, GateConfig, confirm, gate
 from harness.types import EvalReport, ItemResult, Role, SuiteReport

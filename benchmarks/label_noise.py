@@ -17,7 +17,7 @@ from pathlib import Path
 
 import harness
 from harness.api import find_suite
-from harness.cli.tables import table
+from harness.cli.table import table
 from harness.cli.view import View
 from harness.config import EvalConfig
 from harness.data.filtering import FilterUse, make_sieve, sift

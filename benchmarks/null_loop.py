@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import harness
-from harness.cli.tables import checks_of, score_cell, table
+from harness.cli.table import table
+from harness.cli.tables import checks_of, score_cell
 from harness.cli.view import View
 from harness.measuring import round_report
 from harness.plugins import Origin

@@ -13,7 +13,7 @@ from typing import Any
 import tomli_w
 
 from harness import assets
-from harness.config import DEFAULTS, GeneratorRef, LoopConfig, apply_sets, merge, read_toml
+from harness.config import DEFAULTS, GeneratorRef, LoopConfig, apply_sets, merge
 from harness.errors import ConfigError, HarnessError, StoreError
 from harness.identity import run_identity
 from harness.launching import make_updater
@@ -27,6 +27,7 @@ from harness.separation import training_files, without_excluded, without_leaks
 from harness.specs import GeneratorSpec
 from harness.store import RunStore
 from harness.suites import load_suite, with_judge_settings
+from harness.toml_files import read_toml
 from harness.types import digest
 from harness.validation import check_loop
 

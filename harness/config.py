@@ -6,7 +6,9 @@ Later ones win: defaults, the suite's own `[recipe]`, the config file, `--set`, 
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -141,16 +143,28 @@ class LoopConfig(Config):
 
     def stage_of(self, index: int) -> Stage:
         """The stage of round `index` (1-based)."""
-        return [stage for stage in self.stages for _ in range(stage.rounds)][index - 1]
+        last_rounds = accumulate(stage.rounds for stage in self.stages)
+        return next(stage for stage, last in zip(self.stages, last_rounds, strict=True) if index <= last)
 
     def sources(self, index: int) -> list[tuple[str | None, int, int]]:
         """What round `index` draws: (suite, how many prompts, how many earlier rounds took). None is the target."""
+        taken = self.taken(index)
+        return [(name, count, taken[name]) for name, count in _drawn(self.stage_of(index)).items()]
 
-        def counts(stage: Stage) -> dict[str | None, int]:
-            return {} if stage.data is not None else dict([(None, stage.prompts), *stage.replay.items()])
+    def taken(self, index: int) -> Counter[str | None]:
+        """How many prompts the rounds before round `index` draw, by suite."""
+        taken: Counter[str | None] = Counter()
+        left = index - 1
+        for stage in self.stages:
+            rounds = min(stage.rounds, left)
+            left -= rounds
+            taken.update({name: rounds * count for name, count in _drawn(stage).items()})
+        return taken
 
-        earlier = [counts(self.stage_of(i)) for i in range(1, index)]
-        return [(n, count, sum(e.get(n, 0) for e in earlier)) for n, count in counts(self.stage_of(index)).items()]
+
+def _drawn(stage: Stage) -> dict[str | None, int]:
+    """How many prompts a round of this stage draws, by suite."""
+    return {} if stage.data is not None else dict([(None, stage.prompts), *stage.replay.items()])
 
 
 DEFAULTS: Mapping[str, Any] = {
@@ -161,20 +175,6 @@ DEFAULTS: Mapping[str, Any] = {
     ],
 }
 """A recipe for suites that bring none: learn the format from demonstrations, then from rewards."""
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a dict. Raises ConfigError with the line at which it is malformed."""
-    try:
-        return tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise ConfigError("no such file", where=str(path), remedy="Check the path.") from None
-    except OSError as error:
-        raise ConfigError(f"cannot be read ({error.strerror})", where=str(path), remedy="Name a TOML file.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"malformed TOML: {error}", where=str(path), remedy="Correct that line.") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"not UTF-8 text: {error.reason}", where=str(path), remedy="Save it as UTF-8.") from None
 
 
 def apply_sets(values: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:

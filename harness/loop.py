@@ -63,8 +63,12 @@ class Loop:
             self.commit(0, start, BASE_POLICY, stopped=self.enough(0, start, incumbent.report))
             if self.config.monitors.enabled:
                 self.watch.freeze(lambda: self.answers(0))
-            for index in range(1, self.config.rounds + 1):
-                if self.store.stopped and index > self.store.committed():
+            done = self.store.committed()
+            if done:
+                incumbent = self.resumed(done, incumbent)
+                advance(done)
+            for index in range(done + 1, self.config.rounds + 1):
+                if self.store.stopped:
                     break
                 advance()
                 incumbent = self.round(index, incumbent)
@@ -72,9 +76,6 @@ class Loop:
 
     def round(self, index: int, incumbent: Incumbent) -> Incumbent:
         stage = self.config.stage_of(index)
-        if self.store.entry(index, "commit") is not None:
-            shutil.rmtree(self._scratch(index), ignore_errors=True)  # of a crash between the two
-            return self.stored(index) if self.store.incumbent_round(upto=index) == index else incumbent
         self.registry.notify("harness_round_started", run=self.store.folder.name, index=index, stage=stage.updater)
         self.context.progress.note(
             f"round {index}/{self.config.rounds}: {described(stage)}, from {incumbent.version[:12]}"
@@ -138,6 +139,12 @@ class Loop:
 
         self.store.step(index, "confirmation", "confirmation.json", make=decide, read=read_decision)
         return incumbent if self.store.incumbent_round() == index else Incumbent(None, round_report(self.store, 0))
+
+    def resumed(self, done: int, start: Incumbent) -> Incumbent:
+        """What stood after round `done`, the last one that is committed."""
+        shutil.rmtree(self._scratch(done), ignore_errors=True)  # of a crash between the two
+        standing = self.store.incumbent_round(upto=done)
+        return self.stored(standing) if standing else start
 
     def stored(self, index: int) -> Incumbent:
         """The candidate that a committed round promoted."""

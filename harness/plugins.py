@@ -213,16 +213,17 @@ class Registry:
 
 
 def load_registry(
-    *, local_files: Sequence[Path] = (), disabled: Sequence[str] = (), third_party: bool = True
+    *, local_files: Sequence[Path] = (), disabled: Sequence[str] = (), third_party: bool = True, builtins: bool = True
 ) -> Registry:
     """Built-ins, then installed plugins (entry-point group `harness`), then local files.
 
     An installed plugin that fails is recorded in `problems`; a local file was asked for, so its failure raises.
-    `disabled` holds plugin or distribution names.
+    `disabled` holds plugin or distribution names. Without `builtins` it holds what others brought: enough to list their
+    commands.
     """
     registry = Registry(Sources(tuple(local_files), tuple(disabled), third_party))
     version = importlib.metadata.version(DISTRIBUTION)
-    for module in BUILTINS:
+    for module in BUILTINS if builtins else ():
         registry.add(importlib.import_module(module), Origin(module.partition(".")[0], DISTRIBUTION, version))
     for point in importlib.metadata.entry_points(group="harness") if third_party else ():
         distribution = point.dist

@@ -110,8 +110,7 @@ class Samples:
     def rewarder(self, index: int, stage: Stage) -> Callable[[AdapterCheckpoint | None], float]:
         """Mean reward on the target's training prompts that come last in the order that all rounds draw from."""
         target = self.suites[0]
-        drawn = [source for i in range(1, self.config.rounds + 1) for source in self.config.sources(i)]
-        used = sum(count for name, count, _ in drawn if name is None)
+        used = self.config.taken(self.config.rounds + 1)[None]
         spare = min(VALIDATION_PROMPTS, len(target.train) - used)
 
         def score(checkpoint: AdapterCheckpoint | None) -> float:

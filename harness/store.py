@@ -17,6 +17,7 @@ import hashlib
 import json
 import shutil
 import time
+from bisect import bisect_right, insort
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,12 @@ class RunStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.entries: dict[tuple[int, str], Entry] = {}
+        self._promoted: list[int] = []
+        """Rounds, ascending: what stands is asked for every round, and the journal is long by then."""
+        self._committed = -1
+        self._stopped = self._refuted = False
+        self._lines = self._bytes = 0
+        """Of the journal, as far as it has been read."""
         self._read_journal()
 
     # ------------------------------------------------------------ opening
@@ -196,12 +203,12 @@ class RunStore:
 
     def committed(self) -> int:
         """The last round whose outcome stands; -1 before the starting point is evaluated."""
-        return max((index for index, step in self.entries if step == "commit"), default=-1)
+        return self._committed
 
     @property
     def stopped(self) -> bool:
         """Whether a monitor, or having done enough, has ended the loop before its last round."""
-        return any(entry.data.get("stopped") for (_, step), entry in self.entries.items() if step == "commit")
+        return self._stopped
 
     def finished(self, rounds: int) -> bool:
         """Whether nothing is left to do of a run of so many rounds."""
@@ -210,18 +217,10 @@ class RunStore:
     def incumbent_round(self, upto: int | None = None) -> int:
         """The round last promoted; 0 is the starting point. Promotion is this pointer. With `upto` as it stood after
         that round, which fresh items may have refuted at the end."""
-        if upto is None and any(
-            step == "confirmation" and entry.data["outcome"] == "rejected" for (_, step), entry in self.entries.items()
-        ):
+        if upto is None and self._refuted:
             return 0
-        return max(
-            (
-                index
-                for (index, step), entry in self.entries.items()
-                if step == "commit" and entry.data["outcome"] == "promoted" and (upto is None or index <= upto)
-            ),
-            default=0,
-        )
+        before = len(self._promoted) if upto is None else bisect_right(self._promoted, upto)
+        return self._promoted[before - 1] if before else 0
 
     def incumbent_version(self) -> str:
         entry = self.entry(self.incumbent_round(), "commit")
@@ -241,12 +240,15 @@ class RunStore:
     # ------------------------------------------------------------ the journal
 
     def _read_journal(self) -> None:
-        self.entries = {}
+        """What has been added to it since it was last read."""
         path = self.folder / "journal.jsonl"
         if not path.exists():
             return
-        lines = path.read_bytes().split(b"\n")
-        for number, line in enumerate(lines[:-1], start=1):  # a line without its newline was never finished
+        with path.open("rb") as handle:
+            handle.seek(self._bytes)
+            lines = handle.read().split(b"\n")
+        for line in lines[:-1]:  # a line without its newline was never finished
+            number = self._lines + 1
             try:
                 entry = Entry(**json.loads(line))
             except (ValueError, TypeError) as error:
@@ -255,7 +257,18 @@ class RunStore:
                     where=str(path),
                     remedy="Restore the file or start a new run.",
                 ) from None
-            self.entries[entry.round, entry.step] = entry
+            self._add(entry)
+            self._lines, self._bytes = number, self._bytes + len(line) + 1
+
+    def _add(self, entry: Entry) -> None:
+        self.entries[entry.round, entry.step] = entry
+        if entry.step == "commit":
+            self._committed = max(self._committed, entry.round)
+            self._stopped = self._stopped or bool(entry.data.get("stopped"))
+            if entry.data["outcome"] == "promoted":
+                insort(self._promoted, entry.round)
+        elif entry.step == "confirmation":
+            self._refuted = entry.data["outcome"] == "rejected"
 
     def _append(
         self, index: int, step: str, artifact: str | None, sha256: str | None, data: Mapping[str, Any], seconds: float
@@ -264,7 +277,8 @@ class RunStore:
         entry = Entry(index, step, artifact, sha256, data, round(seconds, 3), at)
         line = json.dumps(vars(entry), ensure_ascii=False)
         append_line(self.folder / "journal.jsonl", line)
-        self.entries[index, step] = Entry(**json.loads(line))
+        self._lines, self._bytes = self._lines + 1, self._bytes + len(line.encode()) + 1
+        self._add(Entry(**json.loads(line)))
 
 
 def artifact_digest(path: Path) -> str:

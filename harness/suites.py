@@ -34,13 +34,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StrictStr, model_validator
 
-from harness.config import read_toml
 from harness.errors import ConfigError, HarnessError, PluginError, did_you_mean
 from harness.jsonl import read_jsonl
 from harness.likelihood import check_item
 from harness.plugins import validate
 from harness.protocols import JudgeUse, Progress, SilentProgress, Suite, SuiteKind
 from harness.specs import Config, SuiteSpec
+from harness.toml_files import read_toml
 from harness.types import Prompt, Role, Sampling, SuiteRule
 
 MANIFEST = "suite.toml"

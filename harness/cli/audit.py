@@ -101,7 +101,7 @@ def audit_command(
 
 def _tables(found: AuditReport) -> str:
     """Agreement a judge; of a suite, the candidate's win rate as judged, and put right."""
-    from harness.cli.tables import table
+    from harness.cli.table import table
 
     head = f"{found.name}: {found.answered} of {found.pairs} pairs answered, {found.skipped} skipped"
     lines = [f"{head}; they stand for {found.population}"]

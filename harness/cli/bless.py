@@ -98,7 +98,7 @@ def _percent(value: float | None) -> str:
 
 
 def _show_list(found: Sequence[dict[str, object]], folder: Path, as_json: bool) -> None:
-    from harness.cli.tables import table
+    from harness.cli.table import table
 
     if as_json:
         click.echo(json.dumps(found, indent=1, ensure_ascii=False))

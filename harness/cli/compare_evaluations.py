@@ -13,7 +13,7 @@ import rich_click as click
 from harness import head_to_head
 from harness.bradley_terry import PRIOR, Ranking
 from harness.cli.app import App
-from harness.cli.tables import table
+from harness.cli.table import table
 from harness.errors import EXIT_OK, ConfigError
 from harness.evaluations import Evaluation, find_evaluation
 from harness.head_to_head import Difference, Example, SuiteComparison

@@ -19,7 +19,7 @@ def plugins_command(ctx: click.Context, as_json: bool) -> None:
     """List every component with its origin; `harness plugins show NAME` prints its settings."""
     if ctx.invoked_subcommand is not None:
         return
-    from harness.cli.tables import table
+    from harness.cli.table import table
 
     registry = ctx.obj.registry
     conflicts = registry.conflicts()
@@ -58,7 +58,7 @@ def plugins_show(app: App, name: str, as_json: bool) -> None:
 
 
 def _settings(config: Any) -> str:
-    from harness.cli.tables import table
+    from harness.cli.table import table
 
     rows = []
     for name, setting in config.model_fields.items():
@@ -76,7 +76,7 @@ def suites_command(ctx: click.Context, as_json: bool) -> None:
     """List suites; `harness suites show NAME` prints one's make-up, `harness suites validate NAME` checks it."""
     if ctx.invoked_subcommand is not None:
         return
-    from harness.cli.tables import table
+    from harness.cli.table import table
 
     entries = ctx.obj.registry.entries("suite")
     if as_json:

@@ -38,7 +38,7 @@ class Finding:
 @pass_app
 def doctor_command(app: App, as_json: bool) -> int:
     """Say what is here (torch, device, vLLM, cores, memory, cache, plugins) and how to get what is missing."""
-    from harness.cli.tables import table
+    from harness.cli.table import table
 
     findings = [
         Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),

@@ -115,7 +115,7 @@ def eval_command(
 
 
 def _planned(plans: dict[Path, EvalPlan], as_json: bool) -> str:
-    from harness.cli.tables import table
+    from harness.cli.table import table
 
     if as_json:
         shown = [
@@ -172,7 +172,8 @@ def _as_json(found: dict[str, Evaluated]) -> str:
 
 
 def _as_text(found: dict[str, Evaluated]) -> str:
-    from harness.cli.tables import change_rows, passing_table, report_table, table
+    from harness.cli.table import table
+    from harness.cli.tables import change_rows, passing_table, report_table
 
     [first, *others] = found
     parts = []

@@ -25,7 +25,7 @@ def judge_command(ctx: click.Context) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
 def costs_command(as_json: bool) -> None:
     """What models that judge have cost so far: all replies that are kept, of all runs."""
-    from harness.cli.tables import table
+    from harness.cli.table import table
     from harness.replies import ReplyStore, reply_file
 
     rows = ReplyStore(reply_file()).spent() if reply_file().is_file() else []

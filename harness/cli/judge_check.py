@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from harness.cli.app import App, pass_app
-from harness.cli.tables import table
+from harness.cli.table import table
 from harness.errors import EXIT_OK, ConfigError
 
 if TYPE_CHECKING:

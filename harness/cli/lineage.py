@@ -104,7 +104,7 @@ def _row(training: Training, count: int) -> list[str]:
 
 
 def _adapter_table(version: str, trainings: Sequence[Training]) -> str:
-    from harness.cli.tables import table
+    from harness.cli.table import table
     from harness.tracing import sources
     from harness.types import BASE_POLICY
 
@@ -120,7 +120,7 @@ def _adapter_table(version: str, trainings: Sequence[Training]) -> str:
 
 
 def _trace_text(known: Known, what: str, found: Trace) -> str:
-    from harness.cli.tables import table
+    from harness.cli.table import table
 
     if not found.uses:
         lines = [f"Nothing was trained on {what}: {len(known.trainings)} adapters were looked at."]

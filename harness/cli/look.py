@@ -19,7 +19,7 @@ from harness.errors import ConfigError, StoreError
 @pass_app
 def runs_command(app: App, runs: Path, as_json: bool) -> None:
     """List runs: how far each is, and what stands."""
-    from harness.cli.tables import table
+    from harness.cli.table import table
     from harness.store import RunStore
 
     found = []

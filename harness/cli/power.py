@@ -223,7 +223,7 @@ def _sentences(plan: Planned, gain: float | None, min_gain: float) -> list[str]:
 
 def grid_table(design: Design, min_gain: float) -> str:
     """The margin and the gain that 80% of evaluations show, by items and epochs, with the suite's clusters."""
-    from harness.cli.tables import table
+    from harness.cli.table import table
 
     rows = []
     for n in GRID_ITEMS:

@@ -38,7 +38,8 @@ def score_command(
 
     EVALUATION is a folder, a name under --evals, or RUN:ROUND. Nothing is sampled; the verdicts are a new evaluation.
     """
-    from harness.cli.tables import change_rows, table
+    from harness.cli.table import table
+    from harness.cli.tables import change_rows
     from harness.config import apply_sets
     from harness.evaluations import find_evaluation
     from harness.rescoring import rescore

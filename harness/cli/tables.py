@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from io import StringIO
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
+from harness.cli.table import table
 from harness.comparison import Comparison
 from harness.measuring import round_report
 from harness.monitors import MonitorReport
@@ -30,17 +25,6 @@ TEXT_ROWS = (
     ("truncated", "truncated", "{:.1%}"),
 )
 STEPS = {"sample": ("sample",), "judge": ("judge",), "update": ("update",), "eval": ("evaluate", "extend", "confirm")}
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> str:
-    """A plain table as wide as its content, or as the terminal where there is one."""
-    made = Table(*columns, title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        made.add_row(*row)
-    buffer = StringIO()
-    width = max(100, shutil.get_terminal_size((140, 24)).columns)
-    Console(file=buffer, width=width, highlight=False, markup=False, emoji=False).print(made)
-    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()).strip("\n")
 
 
 def run_table(store: RunStore) -> str:

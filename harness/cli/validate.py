@@ -42,7 +42,7 @@ def validate_command(app: App, suites: Sequence[str], every: bool, against: Sequ
 
 
 def _shown(findings: Sequence[Finding]) -> str:
-    from harness.cli.tables import table
+    from harness.cli.table import table
 
     rows = [[f.suite, f.check, f.verdict, f.detail] for f in findings]
     parts = [table(["suite", "check", "verdict", "detail"], rows)]

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.config import apply_sets, read_toml
+from harness.config import apply_sets
 from harness.data.filtering import FilterUse
 from harness.errors import ConfigError, did_you_mean
 from harness.plugins import validate
 from harness.specs import Config
+from harness.toml_files import read_toml
 
 DEFAULTS: tuple[FilterUse, ...] = (
     FilterUse(name="format"),

@@ -9,8 +9,9 @@ import tomli_w
 from tiny import write_suite
 
 from harness.api import plan_loop
-from harness.config import LoopConfig, apply_sets, merge, read_toml
+from harness.config import LoopConfig, apply_sets, merge
 from harness.errors import ConfigError, HarnessError, PluginError
+from harness.toml_files import read_toml
 
 
 def plan(letters: Path, model: Path, *sets: str) -> LoopConfig:

@@ -83,7 +83,7 @@ def print_report(report: CleanReport, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(report), indent=1, ensure_ascii=False))
         return
-    from harness.cli.tables import table
+    from harness.cli.table import table
     from harness.label_noise import noise_of, recommended
 
     rows = [

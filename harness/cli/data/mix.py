@@ -71,7 +71,7 @@ def mix_command(
     if as_json:
         click.echo(json.dumps(asdict(report), indent=1, ensure_ascii=False))
         return
-    from harness.cli.tables import table
+    from harness.cli.table import table
 
     rows = [
         [part.source, str(part.rows), str(part.taken), f"{part.share:.1%}", f"{part.taken / report.rows:.1%}"]

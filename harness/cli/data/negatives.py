@@ -41,7 +41,7 @@ def negatives_command(
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=1, ensure_ascii=False))
         return
-    from harness.cli.tables import table
+    from harness.cli.table import table
 
     tally = report.tally
     rows = [[kind, str(tally.written.get(kind, 0)), str(tally.accepted.get(kind, 0))] for kind in config.kinds]

@@ -58,7 +58,7 @@ def _share(text: str) -> tuple[str, float]:
 
 
 def _text(report: SplitReport) -> str:
-    from harness.cli.tables import table
+    from harness.cli.table import table
 
     columns = ["side", "rows", "share", "prompts", "clusters", "words", "kinds", "good"]
     rows = sum(side.rows for side in report.sides.values())

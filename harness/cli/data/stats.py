@@ -86,7 +86,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def _spreads(found: Stats) -> str:
-    from harness.cli.tables import table
+    from harness.cli.table import table
     from harness.data.tallies import LEVELS
 
     spreads = {**({"prompt/messages": found.turns} if found.turns else {}), **found.lengths}

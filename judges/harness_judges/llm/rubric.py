@@ -11,9 +11,9 @@ from typing import Any, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from harness.config import read_toml
 from harness.plugins import validate
 from harness.specs import Config
+from harness.toml_files import read_toml
 from harness_judges.llm.asking import reply_schema
 from harness_judges.llm.prompts import TEMPLATES
 
