@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from harness import chat
 from harness.errors import ConfigError, HarnessError
-from harness.protocols import RunContext
+from harness.protocols import GivenTexts, RunContext
 from harness.types import BASE_POLICY, AdapterCheckpoint, Completion, FinishReason, Group, Prompt, Sampling
 from harness_plugins.generators.configs import VllmConfig
 from harness_plugins.generators.constrained import grammar_schema
@@ -195,22 +195,47 @@ class VllmGenerator:
         self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
         self._llm.reset_prefix_cache()
 
+    # ------------------------------------------------------------ scoring
+
     def score_tokens(self, token_ids: Sequence[int]) -> tuple[float, ...]:
         """Raises HarnessError when the sequence does not fit into the context with one token to spare."""
+        [[logps_T]] = self._scored([(token_ids[:1], [token_ids[1:]])], lambda _: None)
+        return logps_T
+
+    def score_texts(self, given: Sequence[GivenTexts]) -> list[tuple[tuple[float, ...], ...]]:
+        """Raises HarnessError when a text does not fit into the context after its prompt with one token to spare."""
+        with self._progress.task("score texts", total=sum(len(texts) for _, texts in given)) as advance:
+            return self._scored(given, lambda _: advance())
+
+    def _scored(
+        self, given: Sequence[GivenTexts], on_done: Callable[[RequestOutput], None]
+    ) -> list[tuple[tuple[float, ...], ...]]:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        if len(token_ids) >= self._context:
-            raise HarnessError(
-                f"{len(token_ids)} tokens to score and the context holds {self._context}",
-                where="generator vllm",
-                remedy="Raise max_model_len.",
-            )
         params = SamplingParams(
             temperature=0, max_tokens=1, prompt_logprobs=0, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
         )
-        output = self._run({"score": (token_ids, params)}, lambda _: None)["score"]
-        return _chosen(cast("Any", output.prompt_logprobs)[1:], token_ids[1:])
+        requests = {
+            f"{p}/{t}": ([*prompt_ids, *ids], params)
+            for p, (prompt_ids, texts) in enumerate(given)
+            for t, ids in enumerate(texts)
+        }
+        longest = max((len(ids) for ids, _ in requests.values()), default=0)
+        if longest >= self._context:
+            raise HarnessError(
+                f"{longest} tokens to score and the context holds {self._context}",
+                where="generator vllm",
+                remedy="Raise max_model_len.",
+            )
+        outputs = self._run(requests, on_done)
+        return [
+            tuple(
+                _chosen(cast("Any", outputs[f"{p}/{t}"].prompt_logprobs)[len(prompt_ids) :], ids)
+                for t, ids in enumerate(texts)
+            )
+            for p, (prompt_ids, texts) in enumerate(given)
+        ]
 
     def close(self) -> None:
         self._engine.stop()
