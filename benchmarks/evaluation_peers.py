@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 from unittest.mock import patch
 
@@ -147,7 +148,7 @@ def row(task: str, items: int, turns: Mapping[str, Sequence[Timed[Outcome]]]) ->
         "items": items,
         "lm_eval_seconds": seconds(peers),
         "harness_seconds": seconds(own),
-        "ratio": sorted(each)[len(each) // 2],
+        "ratio": median(each),
         "each": each,
         "equal": equal,
         "metric": [a.mean, b.mean],

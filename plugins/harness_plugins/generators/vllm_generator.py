@@ -108,6 +108,7 @@ class VllmGenerator:
             seed=request_seed(seed, prompt.id, index),
             stop_token_ids=sorted(self._stop_ids),
             logprobs=0 if _reports_policy(sampling) else None,
+            flat_logprobs=True,
             structured_outputs=structured,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
@@ -142,7 +143,7 @@ class VllmGenerator:
 
     def _completion(self, output: CompletionOutput, sampling: Sampling) -> Completion:
         ids = tuple(output.token_ids)
-        logprobs = _chosen(output.logprobs, ids) if _reports_policy(sampling) else None
+        logprobs = _last(output.logprobs, ids) if _reports_policy(sampling) else None
         finish: FinishReason = "stop" if output.finish_reason == "stop" else "length"
         return Completion(chat.decode(self._tokenizer, ids), ids, logprobs, finish)
 
@@ -214,7 +215,12 @@ class VllmGenerator:
         from vllm.sampling_params import RequestOutputKind
 
         params = SamplingParams(
-            temperature=0, max_tokens=1, prompt_logprobs=0, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
+            temperature=0,
+            max_tokens=1,
+            prompt_logprobs=0,
+            flat_logprobs=True,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
         )
         requests = {
             f"{p}/{t}": ([*prompt_ids, *ids], params)
@@ -230,11 +236,8 @@ class VllmGenerator:
             )
         outputs = self._run(requests, on_done)
         return [
-            tuple(
-                _chosen(cast("Any", outputs[f"{p}/{t}"].prompt_logprobs)[len(prompt_ids) :], ids)
-                for t, ids in enumerate(texts)
-            )
-            for p, (prompt_ids, texts) in enumerate(given)
+            tuple(_last(outputs[f"{p}/{t}"].prompt_logprobs, ids) for t, ids in enumerate(texts))
+            for p, (_, texts) in enumerate(given)
         ]
 
     def close(self) -> None:
@@ -249,9 +252,12 @@ def rides_with_requests(checkpoint: AdapterCheckpoint, max_rank: int) -> bool:
     return max([settings["r"], *(settings.get("rank_pattern") or {}).values()]) <= max_rank
 
 
-def _chosen(logprobs: Any, token_ids: Sequence[int]) -> tuple[float, ...]:
-    """The chosen tokens' log-probabilities out of vLLM's records, one mapping from token to record a position."""
-    return tuple(float(at[i].logprob) for at, i in zip(logprobs, token_ids, strict=True))
+def _last(record: Any, token_ids: Sequence[int]) -> tuple[float, ...]:
+    """The log-probabilities of the tokens that vLLM's flat record ends with: it has one value a token."""
+    start = len(record.token_ids) - len(token_ids)
+    if record.token_ids[start:] != list(token_ids):
+        raise HarnessError("vllm's log-probabilities are not those of the tokens", where="generator vllm")
+    return tuple(record.logprobs[start:])
 
 
 def _reports_policy(sampling: Sampling) -> bool:
