@@ -9,14 +9,13 @@ The same items, token for token, sampled by raw vLLM (`LLM.generate` on prompt i
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+from side_by_side import alternating, ratios, write_json
 from vllm import SamplingParams
 
 import harness
@@ -41,12 +40,6 @@ def items_of(count: int, registry: harness.Registry, context: RunContext, max_to
     if left:
         raise SystemExit(f"only {count - left} items are to be had")
     return [suite for suite in found if suite.items]
-
-
-def timed(work: Callable[[], int]) -> tuple[float, int]:
-    started = time.perf_counter()
-    tokens = work()
-    return time.perf_counter() - started, tokens
 
 
 def main() -> None:
@@ -87,20 +80,18 @@ def main() -> None:
         return sum(len(c.token_ids) for groups in results.values() for g in groups for c in g.group.completions)
 
     raw()  # warms the engine up
-    sides: dict[str, list[tuple[float, int]]] = {"raw vLLM": [], "harness": []}
-    for turn in range(options.repeats):
-        order = [("raw vLLM", raw), ("harness", ours)]
-        for name, work in order if turn % 2 == 0 else order[::-1]:
-            sides[name].append(timed(work))
+    turns = alternating({"raw vLLM": raw, "harness": ours}, options.repeats)
     generator.close()
-    ratios = [b / a for (a, _), (b, _) in zip(sides["raw vLLM"], sides["harness"], strict=True)]
-    rows = [
-        [name, f"{median(s for s, _ in runs):.1f}", f"{median(t for _, t in runs):.0f}"] for name, runs in sides.items()
+    rows: list[dict[str, Any]] = [
+        {"side": name, "items": options.items, "seconds": [t.seconds for t in of], "tokens": [t.result for t in of]}
+        for name, of in turns.items()
     ]
-    print(table(["side", "seconds (median)", "tokens"], rows, title=f"{options.items} items"))
-    print(f"harness / raw vLLM: {median(ratios):.3f} (each turn: {', '.join(f'{r:.3f}' for r in ratios)})")
+    each = ratios(turns["harness"], turns["raw vLLM"])
+    cells = [[row["side"], f"{median(row['seconds']):.1f}", f"{median(row['tokens']):.0f}"] for row in rows]
+    print(table(["side", "seconds (median)", "tokens"], cells, title=f"{options.items} items"))
+    print(f"harness / raw vLLM: {median(each):.3f} (each turn: {', '.join(f'{r:.3f}' for r in each)})")
     if options.json:
-        options.json.write_text(json.dumps({"sides": sides, "ratios": ratios}))
+        write_json(options.json, [*rows, {"ratio": median(each), "each": each}])
 
 
 if __name__ == "__main__":

