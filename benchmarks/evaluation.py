@@ -3,14 +3,18 @@
     python benchmarks/evaluation.py [--items 1000] [--repeats 3] [--max-tokens 32] [--json FILE]
 
 The same items, token for token, sampled by raw vLLM (`LLM.generate` on prompt ids) and by `harness eval`'s whole path
-(rendering, sampling, judging, reports, files), in turns in one process and on one engine. Prints seconds and ratios.
+(rendering, sampling, judging, reports, files), in turns in one process and on one engine. Prints seconds and ratios,
+and of each side the seconds in which it does not wait for the engine: on a busy machine the ratios move by more than
+the overhead is, and these do not.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from dataclasses import replace
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -40,6 +44,36 @@ def items_of(count: int, registry: harness.Registry, context: RunContext, max_to
     if left:
         raise SystemExit(f"only {count - left} items are to be had")
     return [suite for suite in found if suite.items]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a side's turn made, and how long it waited for the engine to make it, in seconds."""
+
+    tokens: int
+    waited: float
+
+
+class Waiting:
+    """Adds up the seconds that the engine's client waits for its outputs."""
+
+    def __init__(self, client: Any) -> None:
+        self.seconds, self._wait = 0.0, client.get_output
+        client.get_output = self._timed
+
+    def _timed(self) -> Any:
+        started = time.perf_counter()
+        try:
+            return self._wait()
+        finally:
+            self.seconds += time.perf_counter() - started
+
+    def during(self, work: Callable[[], int]) -> Callable[[], Work]:
+        def timed() -> Work:
+            self.seconds = 0.0
+            return Work(work(), self.seconds)
+
+        return timed
 
 
 def main() -> None:
@@ -80,15 +114,31 @@ def main() -> None:
         return sum(len(c.token_ids) for groups in results.values() for g in groups for c in g.group.completions)
 
     raw()  # warms the engine up
-    turns = alternating({"raw vLLM": raw, "harness": ours}, options.repeats)
+    waiting = Waiting(engine.llm_engine.engine_core)
+    turns = alternating({"raw vLLM": waiting.during(raw), "harness": waiting.during(ours)}, options.repeats)
     generator.close()
     rows: list[dict[str, Any]] = [
-        {"side": name, "items": options.items, "seconds": [t.seconds for t in of], "tokens": [t.result for t in of]}
+        {
+            "side": name,
+            "items": options.items,
+            "seconds": [turn.seconds for turn in of],
+            "outside": [turn.seconds - turn.result.waited for turn in of],
+            "tokens": [turn.result.tokens for turn in of],
+        }
         for name, of in turns.items()
     ]
     each = ratios(turns["harness"], turns["raw vLLM"])
-    cells = [[row["side"], f"{median(row['seconds']):.1f}", f"{median(row['tokens']):.0f}"] for row in rows]
-    print(table(["side", "seconds (median)", "tokens"], cells, title=f"{options.items} items"))
+    cells = [
+        [
+            row["side"],
+            f"{median(row['seconds']):.1f}",
+            f"{median(row['outside']):.2f} ({median(row['outside']) / median(row['seconds']):.1%})",
+            f"{median(row['tokens']):.0f}",
+        ]
+        for row in rows
+    ]
+    columns = ["side", "seconds (median)", "of them not waiting for the engine", "tokens"]
+    print(table(columns, cells, title=f"{options.items} items"))
     print(f"harness / raw vLLM: {median(each):.3f} (each turn: {', '.join(f'{r:.3f}' for r in each)})")
     if options.json:
         write_json(options.json, [*rows, {"ratio": median(each), "each": each}])
