@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from harness import chat
 from harness.demonstrations import demonstration
 from harness.errors import ConfigError, PluginError
-from harness.protocols import Generator, RunContext
+from harness.protocols import Generator, GivenTexts, Progress, RunContext, ScoringGenerator
 from harness.types import Completion, Group, Prompt, Sampling
 
 if TYPE_CHECKING:
@@ -107,18 +107,22 @@ def likelihood_groups(
     Raises ConfigError for an item that says none, or when the generator holds no weights.
     """
     tokenizer = chat.load_tokenizer(context.require_model().path)
-
-    def group(item: Prompt) -> Group:
+    for item in items:
         check_item(item)
-        prompt_ids, texts, ids_of = _encoded(tokenizer, item)
-        completions = tuple(
+    encoded = [_encoded(tokenizer, item) for item in items]
+    scored = _logprobs(generator, [(prompt_ids, ids_of) for prompt_ids, _, ids_of in encoded], context.progress, where)
+    return [
+        Group(
+            item,
+            tuple(prompt_ids),
             # There is no end-of-turn token, which is what "length" says.
-            Completion(text, tuple(ids), _logprobs(generator, prompt_ids, ids, where), "length")
-            for text, ids in zip(texts, ids_of, strict=True)
+            tuple(Completion(*parts, "length") for parts in zip(texts, map(tuple, ids_of), logps_of, strict=True)),
+            policy_version,
+            AS_IS,
+            NAME,
         )
-        return Group(item, tuple(prompt_ids), completions, policy_version, AS_IS, NAME)
-
-    return [group(item) for item in context.progress.track(items, description="score texts")]
+        for item, (prompt_ids, texts, ids_of), logps_of in zip(items, encoded, scored, strict=True)
+    ]
 
 
 def _encoded(tokenizer: PreTrainedTokenizerBase, item: Prompt) -> tuple[list[int], list[str], list[list[int]]]:
@@ -137,18 +141,31 @@ def _encoded(tokenizer: PreTrainedTokenizerBase, item: Prompt) -> tuple[list[int
     return prompt_ids, texts, ids_of
 
 
-def _logprobs(generator: Generator, prompt_ids: Sequence[int], ids: Sequence[int], where: str) -> tuple[float, ...]:
-    logps_T = generator.score_tokens([*prompt_ids, *ids])
+def _logprobs(
+    generator: Generator, given: Sequence[GivenTexts], progress: Progress, where: str
+) -> list[tuple[tuple[float, ...], ...]]:
+    """Of each token of each text, by prompt: in one call where the generator has one, else text by text."""
     name = type(generator).__name__
-    if logps_T is None:
-        raise ConfigError(
-            f"{name} holds no weights, so that it gives no log-probabilities",
-            where=where,
-            remedy='Evaluate with generator = "vllm" or "transformers".',
-        )
-    if len(logps_T) != len(prompt_ids) + len(ids) - 1:
-        raise PluginError(
-            f"score_tokens() gives {len(logps_T)} values for {len(prompt_ids) + len(ids)} tokens",
-            where=f"generator {name}",
-        )
-    return tuple(logps_T[len(prompt_ids) - 1 :])
+    if isinstance(generator, ScoringGenerator):
+        scored = generator.score_texts(given)
+        if [[len(logps_T) for logps_T in of] for of in scored] != [[len(ids) for ids in texts] for _, texts in given]:
+            raise PluginError("score_texts() does not give one value a token", where=f"generator {name}")
+        return scored
+
+    def alone(prompt_ids: Sequence[int], ids: Sequence[int]) -> tuple[float, ...]:
+        logps_T = generator.score_tokens([*prompt_ids, *ids])
+        if logps_T is None:
+            raise ConfigError(
+                f"{name} holds no weights, so that it gives no log-probabilities",
+                where=where,
+                remedy='Evaluate with generator = "vllm" or "transformers".',
+            )
+        if len(logps_T) != len(prompt_ids) + len(ids) - 1:
+            raise PluginError(
+                f"score_tokens() gives {len(logps_T)} values for {len(prompt_ids) + len(ids)} tokens",
+                where=f"generator {name}",
+            )
+        return tuple(logps_T[len(prompt_ids) - 1 :])
+
+    tracked = progress.track(given, description="score texts")
+    return [tuple(alone(prompt_ids, ids) for ids in texts) for prompt_ids, texts in tracked]

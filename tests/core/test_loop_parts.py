@@ -1,15 +1,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+from tiny import write_suite
 
+from harness.config import EvalConfig
 from harness.errors import PluginError
+from harness.evaluation import evaluate_suites
 from harness.measuring import slug
-from harness.protocols import JudgeUse, Suite
+from harness.plugins import load_registry
+from harness.protocols import Generator, JudgeUse, RunContext, Suite
 from harness.sampler import draw_groups
 from harness.sampling_step import derive_seed, train_batch
-from harness.types import AdapterCheckpoint, Completion, Group, Prompt, Sampling
+from harness.suites import load_suite
+from harness.types import AdapterCheckpoint, Completion, EvalReport, Group, Prompt, Sampling
 
 
 def prompts(count: int) -> tuple[Prompt, ...]:
@@ -59,6 +67,42 @@ class Giving:
     def score_tokens(self, token_ids: Sequence[int]) -> None: ...
 
     def close(self) -> None: ...
+
+
+class Calls:
+    """A generator that hands on what it is asked for, and keeps the prompts and the sampling of each call."""
+
+    def __init__(self, generator: Generator) -> None:
+        self.generator, self.made = generator, list[tuple[tuple[Prompt, ...], Sampling]]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.generator, name)
+
+    def generate(self, prompts: Sequence[Prompt], *, n: int, sampling: Sampling, seed: int) -> list[Group]:
+        self.made.append((tuple(prompts), sampling))
+        return self.generator.generate(prompts, n=n, sampling=sampling, seed=seed)
+
+
+def test_a_suite_is_drawn_and_reported_alike_whatever_stands_beside_it(tmp_path: Path) -> None:
+    """In a call of its own: what an engine computes side by side decides how it rounds."""
+    registry = load_registry()
+    one, other = (load_suite(write_suite(tmp_path / name, letters=name)) for name in ("ab", "abcd"))
+    other = replace(other, sampling=replace(other.sampling, max_tokens=3))
+
+    def evaluated(*suites: Suite) -> tuple[Calls, EvalReport]:
+        calls = Calls(registry.create("generator", "scripted", {"default": ["a"]}, RunContext()))
+        context, config = RunContext(components=registry), EvalConfig()
+        report, _ = evaluate_suites(
+            suites, calls, policy_version="base", registry=registry, context=context, config=config
+        )
+        return calls, report
+
+    both, report = evaluated(one, other)
+    assert both.made == [(one.items, one.sampling), (other.items, other.sampling)]
+    for suite in (one, other):
+        alone, alone_report = evaluated(suite)
+        assert alone.made == [(suite.items, suite.sampling)]
+        assert alone_report.suites == (report.suite(suite.name),)
 
 
 def group(prompt: Prompt, n: int) -> Group:

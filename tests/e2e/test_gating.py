@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from tiny import write_suite
 
 from harness.api import plan_loop, run_loop
+from harness.checkpoints import open_checkpoint
 from harness.cli import main
 from harness.comparison import compare
 from harness.export import export_model
@@ -19,6 +22,8 @@ from harness.measuring import round_answers, round_looks, round_report
 from harness.records import read_decision, read_groups
 from harness.store import RunStore
 from harness.suites import load_suite
+from harness.types import Group, Prompt
+from harness_plugins.generators.transformers_generator import TransformersGenerator
 
 Settings = dict[str, Any]
 
@@ -30,13 +35,30 @@ def large(tmp_path: Path, tiny_loop: Settings) -> Settings:
     return tiny_loop
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, str]]:
+    """How often each policy has answered each held-out item, by (policy version, item id)."""
+    counts: Counter[tuple[str, str]] = Counter()
+    generate = TransformersGenerator.generate
+
+    def counted(self: TransformersGenerator, prompts: Sequence[Prompt], **options: Any) -> list[Group]:
+        groups = generate(self, prompts, **options)
+        counts.update((g.policy_version, g.prompt.id) for g in groups if g.prompt.id.startswith("item-"))
+        return groups
+
+    monkeypatch.setattr(TransformersGenerator, "generate", counted)
+    return counts
+
+
 def exit_code(*arguments: str) -> int:
     with pytest.raises(SystemExit) as left:
         main(list(arguments))
     return int(left.value.code or 0)
 
 
-def test_what_is_clear_is_decided_on_half_and_what_is_not_on_all(tmp_path: Path, large: Settings) -> None:
+def test_what_is_clear_is_decided_on_half_and_what_is_not_on_all(
+    tmp_path: Path, large: Settings, asked: Counter[tuple[str, str]]
+) -> None:
     """Round 1 learns all that there is to learn, so round 2 gains nothing and all items are looked at."""
     result = run_loop(large, runs=tmp_path)
     store = RunStore.open(result.folder)
@@ -54,6 +76,10 @@ def test_what_is_clear_is_decided_on_half_and_what_is_not_on_all(tmp_path: Path,
     for index in (0, 1):
         confirmed = read_groups(store.round_folder(index) / "confirm" / "three-letters.parquet")
         assert [group.group.prompt for group in confirmed] == list(fresh.items)
+    versions = ["base", *(store.load(i, "update", open_checkpoint).version for i in (1, 2))]
+    everywhere = {(version, item.id) for version in versions for item in seen.items}
+    confirming = {(version, item.id) for version in versions[:2] for item in fresh.items}
+    assert asked == Counter(everywhere | confirming), "no policy is asked twice, whatever it is an arm of"
     assert result.confirmation == "promoted"
     export_model(result.folder, out=tmp_path / "out", format="adapter")
     assert "Confirmed against the starting point: +" in (tmp_path / "out" / "README.md").read_text()

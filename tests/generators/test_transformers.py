@@ -14,6 +14,7 @@ from harness.errors import HarnessError
 from harness.protocols import ModelRef, RunContext
 from harness.tools import answer_schema
 from harness.types import AdapterCheckpoint, Sampling
+from harness_plugins.generators import scoring
 from harness_plugins.generators.caching import ROOM
 from harness_plugins.generators.configs import TransformersConfig
 from harness_plugins.generators.transformers_generator import TransformersGenerator, create_transformers
@@ -206,3 +207,41 @@ def test_constrained_log_probs_are_the_policy_s_own(generator, model):
 def test_prompt_that_cannot_be_constrained(generator, prompt, message):
     with pytest.raises(HarnessError, match=message):
         generator.generate([prompt], n=1, sampling=Sampling(constrained=True), seed=0)
+
+
+# ---------------------------------------------------------------- given texts
+
+GIVEN = [((5, 9, 2), [(77, 31), (8,), (120, 64, 3, 200)]), ((17,), [(42, 5)]), ((7,) * 40, [(1, 2), (1, 3)])]
+
+
+def alone(generator, given):
+    """Text by text."""
+    return [[generator.score_tokens([*ids, *text])[len(ids) - 1 :] for text in texts] for ids, texts in given]
+
+
+def test_texts_scored_together_are_scored_as_each_alone(generator, adapters):
+    for checkpoint in (adapters(1), None):
+        generator.load_adapter(checkpoint)
+        for found, expected in zip(generator.score_texts(GIVEN), alone(generator, GIVEN), strict=True):
+            assert [len(logps) for logps in found] == [len(logps) for logps in expected]
+            assert [p for logps in found for p in logps] == pytest.approx([p for e in expected for p in e], abs=1e-4)
+
+
+def test_texts_that_fill_several_rows_are_scored_alike(generator, monkeypatch):
+    whole = generator.score_texts(GIVEN)
+    monkeypatch.setattr(scoring, "ROW_TOKENS", 0)  # each text in a row of its own
+    for found, expected in zip(generator.score_texts(GIVEN), whole, strict=True):
+        assert [p for logps in found for p in logps] == pytest.approx([p for e in expected for p in e], abs=1e-4)
+
+
+def test_what_is_found_of_texts_does_not_depend_on_those_beside_them(tiny):
+    """To the last bit, in bfloat16 as well: a suite's report is the same whatever is measured with it."""
+    made = create_transformers(TransformersConfig(dtype="bfloat16"), RunContext(model=tiny))
+    whole = made.score_texts(GIVEN)
+    assert whole == [made.score_texts([item])[0] for item in GIVEN]
+    assert whole[::-1] == made.score_texts(GIVEN[::-1])
+
+
+def test_texts_that_do_not_fit_are_refused(generator):
+    with pytest.raises(HarnessError, match="513 tokens to score and the context holds 512"):
+        generator.score_texts([((1,) * 510, [(2,), (2, 3, 4)])])

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 
 import jsonschema
 import pytest
@@ -174,6 +175,18 @@ def test_adapter_that_cannot_be_merged_leaves_the_generator_usable(generator, ad
     generator.load_adapter(None)
     (group,) = generator.generate(PROMPTS[:1], n=1, sampling=SAMPLING, seed=0)
     assert group.policy_version == "base"
+
+
+def test_texts_scored_in_one_queue_are_scored_as_each_alone(generator, adapter):
+    ids = adapter.probe.token_ids
+    given = [(ids[:4], [ids[4:], ids[4:7]]), (ids[:1], [ids[1:]])]
+    found = generator.score_texts(given)
+    assert generator.score_texts(given) == found
+    expected = generator.score_tokens(ids)
+    # bf16 rounds otherwise in another batch.
+    for logps, alone in zip((*found[0], *found[1]), (expected[3:], expected[3:6], expected), strict=True):
+        assert logps == pytest.approx(alone, abs=0.3)
+        assert fmean(logps) == pytest.approx(fmean(alone), abs=0.05)
 
 
 def test_interrupt_reaches_the_caller_and_the_engine_lives_on(generator):

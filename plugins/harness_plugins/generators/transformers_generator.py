@@ -14,13 +14,14 @@ from transformers.utils import logging
 
 from harness import chat
 from harness.errors import AssetError, ConfigError, HarnessError
-from harness.protocols import ModelRef, RunContext
+from harness.protocols import GivenTexts, ModelRef, RunContext
 from harness.types import BASE_POLICY, AdapterCheckpoint, Completion, Group, Prompt, Sampling
 from harness_plugins.generators.caching import for_decoding
 from harness_plugins.generators.configs import TransformersConfig
 from harness_plugins.generators.constrained import SchemaGrammars
 from harness_plugins.generators.decoding import Row, decode_rows, why_not_cached
 from harness_plugins.generators.sampling import uniforms
+from harness_plugins.generators.scoring import text_logps
 from harness_plugins.models.adapters import attach, load_policy
 from harness_plugins.models.shared_prefix import attention_for, unwrapped, virtual_tokens
 from harness_plugins.models.weights import saved_settings, trains_weights
@@ -162,20 +163,32 @@ class TransformersGenerator:
             self._adapted = None
         self._own, self._version = None, BASE_POLICY
 
+    # ------------------------------------------------------------ scoring
+
     @torch.inference_mode()
     def score_tokens(self, token_ids: Sequence[int]) -> tuple[float, ...]:
         """Raises HarnessError when the sequence does not fit into the context."""
-        if len(token_ids) > self._context:
-            raise HarnessError(
-                f"{len(token_ids)} tokens to score and the context holds {self._context}",
-                where="generator transformers",
-                remedy="Cut the text into shorter ones.",
-            )
+        self._require_fit(len(token_ids))
         ids_1_T = torch.tensor([list(token_ids)], device=self._served.device)
         # Adapters with virtual tokens put their logits before those of the sequence.
         logits_T_V = self._served(input_ids=ids_1_T).logits[0, -len(token_ids) : -1].float()
         logps_T = torch.log_softmax(logits_T_V, dim=-1).gather(1, ids_1_T[0, 1:, None]).squeeze(1)
         return tuple(logps_T.tolist())
+
+    def score_texts(self, given: Sequence[GivenTexts]) -> list[tuple[tuple[float, ...], ...]]:
+        """Each prompt with its texts is computed by itself, so that what is found of an item does not depend on those
+        beside it. Raises HarnessError when a text does not fit into the context after its prompt."""
+        for prompt_ids, texts in given:
+            self._require_fit(len(prompt_ids) + max(map(len, texts)))
+        return [text_logps(self._served, *item) for item in self._progress.track(given, description="score texts")]
+
+    def _require_fit(self, length: int) -> None:
+        if length > self._context:
+            raise HarnessError(
+                f"{length} tokens to score and the context holds {self._context}",
+                where="generator transformers",
+                remedy="Cut the text into shorter ones.",
+            )
 
     def close(self) -> None:
         self._unload()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from harness import chat
 from harness.errors import ConfigError, HarnessError
-from harness.protocols import RunContext
+from harness.protocols import GivenTexts, RunContext
 from harness.types import BASE_POLICY, AdapterCheckpoint, Completion, FinishReason, Group, Prompt, Sampling
 from harness_plugins.generators.configs import VllmConfig
 from harness_plugins.generators.constrained import grammar_schema
@@ -108,6 +108,7 @@ class VllmGenerator:
             seed=request_seed(seed, prompt.id, index),
             stop_token_ids=sorted(self._stop_ids),
             logprobs=0 if _reports_policy(sampling) else None,
+            flat_logprobs=True,
             structured_outputs=structured,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
@@ -142,7 +143,7 @@ class VllmGenerator:
 
     def _completion(self, output: CompletionOutput, sampling: Sampling) -> Completion:
         ids = tuple(output.token_ids)
-        logprobs = _chosen(output.logprobs, ids) if _reports_policy(sampling) else None
+        logprobs = _last(output.logprobs, ids) if _reports_policy(sampling) else None
         finish: FinishReason = "stop" if output.finish_reason == "stop" else "length"
         return Completion(chat.decode(self._tokenizer, ids), ids, logprobs, finish)
 
@@ -195,22 +196,49 @@ class VllmGenerator:
         self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
         self._llm.reset_prefix_cache()
 
+    # ------------------------------------------------------------ scoring
+
     def score_tokens(self, token_ids: Sequence[int]) -> tuple[float, ...]:
         """Raises HarnessError when the sequence does not fit into the context with one token to spare."""
+        [[logps_T]] = self._scored([(token_ids[:1], [token_ids[1:]])], lambda _: None)
+        return logps_T
+
+    def score_texts(self, given: Sequence[GivenTexts]) -> list[tuple[tuple[float, ...], ...]]:
+        """Raises HarnessError when a text does not fit into the context after its prompt with one token to spare."""
+        with self._progress.task("score texts", total=sum(len(texts) for _, texts in given)) as advance:
+            return self._scored(given, lambda _: advance())
+
+    def _scored(
+        self, given: Sequence[GivenTexts], on_done: Callable[[RequestOutput], None]
+    ) -> list[tuple[tuple[float, ...], ...]]:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        if len(token_ids) >= self._context:
+        params = SamplingParams(
+            temperature=0,
+            max_tokens=1,
+            prompt_logprobs=0,
+            flat_logprobs=True,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        requests = {
+            f"{p}/{t}": ([*prompt_ids, *ids], params)
+            for p, (prompt_ids, texts) in enumerate(given)
+            for t, ids in enumerate(texts)
+        }
+        longest = max((len(ids) for ids, _ in requests.values()), default=0)
+        if longest >= self._context:
             raise HarnessError(
-                f"{len(token_ids)} tokens to score and the context holds {self._context}",
+                f"{longest} tokens to score and the context holds {self._context}",
                 where="generator vllm",
                 remedy="Raise max_model_len.",
             )
-        params = SamplingParams(
-            temperature=0, max_tokens=1, prompt_logprobs=0, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
-        )
-        output = self._run({"score": (token_ids, params)}, lambda _: None)["score"]
-        return _chosen(cast("Any", output.prompt_logprobs)[1:], token_ids[1:])
+        outputs = self._run(requests, on_done)
+        return [
+            tuple(_last(outputs[f"{p}/{t}"].prompt_logprobs, ids) for t, ids in enumerate(texts))
+            for p, (_, texts) in enumerate(given)
+        ]
 
     def close(self) -> None:
         self._engine.stop()
@@ -224,9 +252,12 @@ def rides_with_requests(checkpoint: AdapterCheckpoint, max_rank: int) -> bool:
     return max([settings["r"], *(settings.get("rank_pattern") or {}).values()]) <= max_rank
 
 
-def _chosen(logprobs: Any, token_ids: Sequence[int]) -> tuple[float, ...]:
-    """The chosen tokens' log-probabilities out of vLLM's records, one mapping from token to record a position."""
-    return tuple(float(at[i].logprob) for at, i in zip(logprobs, token_ids, strict=True))
+def _last(record: Any, token_ids: Sequence[int]) -> tuple[float, ...]:
+    """The log-probabilities of the tokens that vLLM's flat record ends with: it has one value a token."""
+    start = len(record.token_ids) - len(token_ids)
+    if record.token_ids[start:] != list(token_ids):
+        raise HarnessError("vllm's log-probabilities are not those of the tokens", where="generator vllm")
+    return tuple(record.logprobs[start:])
 
 
 def _reports_policy(sampling: Sampling) -> bool:
