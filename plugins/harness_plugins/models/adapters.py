@@ -21,6 +21,7 @@ from harness.checkpoints import seal_checkpoint
 from harness.errors import AssetError, ConfigError, HarnessError, did_you_mean
 from harness.protocols import ModelRef
 from harness.types import AdapterCheckpoint, CheckpointKind, Probe
+from harness_plugins.models import packed_attention
 from harness_plugins.models.adalora import PLANNED_LATER, adalora_config, restore_factors
 from harness_plugins.models.shared_prefix import attention_for, compute_dtype, token_logps, unwrapped
 from harness_plugins.models.weights import (
@@ -71,8 +72,11 @@ def load_base(path: Path, dtype: str, *, quantization: str = "", device: Any = "
         raise AssetError(f"the model cannot be loaded ({error})", where=str(path)) from error
     if quantization:
         keep_differentiable(model)
-        return model
-    return model.to(device)
+    else:
+        model = model.to(device)
+    if model.config._attn_implementation == "sdpa" and model.device.type == "cpu":
+        model.set_attn_implementation(packed_attention.NAME)
+    return model
 
 
 def keep_differentiable(model: Any) -> None:

@@ -12,6 +12,8 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
+from harness_plugins.models import packed_attention
+from harness_plugins.models.packed_attention import Spans
 from harness_plugins.models.packing import Layout, Row, lay_out
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ def why_not_shareable(model: Any) -> str:
         return "its attention is not causal"
     if missing := sorted({"position_ids", "attention_mask", "logits_to_keep"} - parameters(model)):
         return f"its forward takes no {', '.join(missing)}"
-    if config._attn_implementation not in ("sdpa", "eager"):
+    if config._attn_implementation not in (packed_attention.NAME, "sdpa", "eager"):
         return f"attention {config._attn_implementation!r} takes no block mask"
     return ""
 
@@ -132,6 +134,7 @@ def score_completions(
         return padded(logps_N), padded(masks_N), padded(entropies_N) if with_entropy else None
     layout = lay_out(row)
     scored = len(layout.scored_S)
+    spans = spans_of(row)
     pad(layout)
     device = unwrapped(model).device
     scored_S = torch.tensor(layout.scored_S, device=device)
@@ -139,7 +142,7 @@ def score_completions(
     # Casting the fp32 adapter weights costs less than computing the adapter in fp32, and loses nothing that the
     # bf16 layers around it would have kept.
     with torch.autocast(device.type, torch.bfloat16, enabled=compute_dtype(model) == torch.bfloat16):
-        logits_S_V = scored_logits(model, layout, scored_S)
+        logits_S_V = scored_logits(model, layout, scored_S, spans)
 
     def by_completion(values_S: Tensor) -> Tensor:
         return pad_sequence(list(torch.split(values_S[:scored], layout.lengths_N)), batch_first=True)
@@ -169,7 +172,25 @@ def pad(layout: Layout) -> None:
     layout.target_S.extend([0] * missing)
 
 
-def scored_logits(model: Any, layout: Layout, scored_S: Tensor) -> Tensor:
+def spans_of(row: Row) -> tuple[Spans, ...]:
+    """Where `lay_out` puts the row's groups. A lone completion goes on where its prompt ends: they are one."""
+    spans, start = [], 0
+    for group in row.groups:
+        place = start + len(group.prompt_token_ids)
+        completions = []
+        for completion in group.completions:
+            end = place + len(completion.token_ids) - 1
+            completions += [slice(place, end)] if end > place else []
+            place = end
+        if len(completions) == 1:
+            spans.append(Spans(slice(start, place), ()))
+        else:
+            spans.append(Spans(slice(start, start + len(group.prompt_token_ids)), tuple(completions)))
+        start = place
+    return tuple(spans)
+
+
+def scored_logits(model: Any, layout: Layout, scored_S: Tensor, spans: Sequence[Spans]) -> Tensor:
     """`logits_S_V` at the scored positions of a row."""
     device = scored_S.device
     inputs = {
@@ -184,6 +205,8 @@ def scored_logits(model: Any, layout: Layout, scored_S: Tensor) -> Tensor:
         # PEFT makes positions and mask itself, and puts the logits of what it reads first before the others.
         plain: Tensor = model(input_ids=ids_1_T, use_cache=False).logits[0, -len(layout.token_ids_T) :]
         return plain[scored_S]
+    if unwrapped(model).config._attn_implementation == packed_attention.NAME:
+        known["packed"] = spans  # beside the mask, for layers that are not told of it
     logits: Tensor = model(input_ids=ids_1_T, use_cache=False, **known).logits[0]
     return logits if "logits_to_keep" in known else logits[scored_S]
 
