@@ -9,7 +9,17 @@ import rich_click as click
 
 
 class DataGroup(click.RichGroup):
-    modules: ClassVar[tuple[str, ...]] = ("check", "clean", "stats", "split", "pairs", "negatives", "mix", "export")
+    modules: ClassVar[tuple[str, ...]] = (
+        "check",
+        "clean",
+        "stats",
+        "split",
+        "pairs",
+        "negatives",
+        "adversarial",
+        "mix",
+        "export",
+    )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.modules)
