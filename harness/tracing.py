@@ -71,10 +71,7 @@ def _touched(trainings: Sequence[Training], versions: Collection[str]) -> set[st
 def _matcher(what: str) -> Callable[[Training, Example], bool]:
     kind, _, name = what.partition(":")
     if kind == "judge":
-        named = f"judge {name}"
-        return lambda training, example: (
-            name in example.judges or (training.round is None and named in training.components)
-        )
+        return lambda training, example: name in example.judges or name in training.seated
     if kind == "filter":
         return lambda training, example: name in training.filters or name in example.origin.filters
     if kind == "text":
