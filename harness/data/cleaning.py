@@ -25,8 +25,10 @@ from harness.data.chunks import UNREADABLE, Job, Tally, flagged, read_sketches, 
 from harness.data.filtering import FilterUse, Remark, Sieve, dropped, figures_of, make_sieve, renumbered, surveyed
 from harness.data.pool import batches, submitting
 from harness.data.reading import Source
+from harness.data.row_files import require_jsonl_name
 from harness.durable import NOT_WRITABLE, make_folder, require_new, write_text
 from harness.errors import ConfigError, StoreError
+from harness.jsonl import require_absent
 from harness.plugins import Registry, load_registry
 from harness.protocols import Progress, RunContext, SilentProgress
 from harness.types import digest
@@ -100,8 +102,9 @@ def clean(
             where=source.name,
             remedy="Clean them in the loop, with `[data]`; or make pairs of them first: `harness data pairs`.",
         )
-    for path in (out, *beside(out)):
-        require_new(path)
+    require_absent(out)
+    require_jsonl_name(out)
+    require_absent(*beside(out))
     work = out.with_name(f"{out.name}.partial")
     if work.exists() and not resume:
         raise StoreError(

@@ -292,7 +292,7 @@ def test_adversarial_variants_of_a_file_and_of_a_suite(harness: Run) -> None:
     assert all(row["origin"] == {"source": "calls.jsonl", "place": 1} for row in made.values())
     assert len(list(read_rows(Path("v.jsonl")))) == 2
     assert Path("calls.jsonl").read_bytes() == before
-    harness(*arguments, "--out", "again.jsonl")
+    harness(*arguments[:-3], "missing_tool,more_tools,missing_tool", "--per-prompt", "3", "--out", "again.jsonl")
     assert Path("again.jsonl").read_bytes() == Path("v.jsonl").read_bytes()
 
     code, out, _ = harness("adversarial", "tool-calls", "--out", "s.jsonl", "--kinds", "shuffled_tools,typos")
@@ -366,6 +366,9 @@ def test_mix_from_easy_to_hard(harness: Run) -> None:
         (["a.jsonl=1", "empty.jsonl=1"], "empty.jsonl: it holds no row"),
         (["a.jsonl", "--curriculum", "difficulty"], "a.jsonl:1: column 'pass_rate' holds no number"),
         (["a.jsonl", "--out", "a.jsonl"], "a.jsonl: it is there already"),
+        (["a.jsonl", "--out", "new.csv"], "new.csv: what is written is JSONL"),
+        (["a.jsonl=1", "a.jsonl=2"], "a.jsonl: it is named twice"),
+        (["a.jsonl", "--buckets", "3"], "--buckets: they are steps of a curriculum"),
     ],
 )
 def test_mix_refuses_before_it_writes(harness: Run, arguments: list[str], said: str) -> None:

@@ -11,7 +11,7 @@ from data_filters import write_filters
 
 from harness import data_step
 from harness.api import run_loop
-from harness.errors import HarnessError
+from harness.errors import ConfigError, HarnessError
 from harness.export import export_model
 from harness.plugins import Registry, load_registry
 from harness.provenance import survey
@@ -156,3 +156,5 @@ def test_judges_that_an_updater_seats_are_known(tmp_path: Path, tiny_loop: Setti
     assert [(use.training.round, use.examples) for use in trace(known, "judge:length").uses] == [(1, 4)]
     assert "judge panel" in known.trainings[0].components
     assert not trace(known, "judge:regex").uses
+    with pytest.raises(ConfigError, match=r"this is a run.*001/adapter"):
+        trace(known, known.trainings[0].where)
