@@ -14,7 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import LoopConfig, Stage
-from harness.data.filtering import FilterUse, Remark, Seat, Sieve, counts, figures_of, make_sieve, settled, sift
+from harness.data.filtering import (
+    FilterUse,
+    Remark,
+    Seat,
+    Sieve,
+    counts,
+    figures_of,
+    make_sieve,
+    renumbered,
+    settled,
+    sift,
+)
 from harness.data.record import Answer, Flaw, Record
 from harness.errors import StoreError
 from harness.jsonl import as_jsonl
@@ -176,7 +187,7 @@ def sift_groups(
     last = sift(list(left.values()), Sieve((), sieve.surveying))
     for at, said in last.remarks.items():
         index = alive[at]
-        remarks.setdefault(index, []).extend(_renumbered(remark, answers[index]) for remark in said)
+        remarks.setdefault(index, []).extend(renumbered(remark, answers[index]) for remark in said)
     kept = [alive[at] for at in last.indices]
     trained = [with_answers(groups[index], answers[index]) for index in kept]
     figures = {
@@ -218,7 +229,7 @@ def _checked(record: Record, seats: Sequence[Seat]) -> _Checked:
         rewritable = rewritable or (seat.use.action == "drop" and any(flaw.rewritten is not None for flaw in said))
         flaws = [one for flaw in said for one in _by_answer(record, flaw)]
         left, new = settled(record, flaws, seat.use)
-        remarks += [_renumbered(remark, answers) for remark in new]
+        remarks += [renumbered(remark, answers) for remark in new]
         if left is None:
             return _Checked(None, [], remarks, rewritable)
         if left is not record:
@@ -238,10 +249,6 @@ def _by_answer(record: Record, flaw: Flaw) -> list[Flaw]:
     pairs = enumerate(zip(record.answers, offered.answers, strict=True))
     changed = [at for at, (old, new) in pairs if old != new]
     return [flaw] if flaw.answer is not None or not changed else [replace(flaw, answer=at) for at in changed]
-
-
-def _renumbered(remark: Remark, answers: Sequence[int]) -> Remark:
-    return remark if remark.answer is None else replace(remark, answer=answers[remark.answer])
 
 
 def with_answers(scored: ScoredGroup, answers: Sequence[int]) -> ScoredGroup:

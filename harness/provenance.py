@@ -52,6 +52,8 @@ class Training:
     examples: tuple[Example, ...]
     components: Mapping[str, str] = field(default_factory=dict)
     """Origin (distribution and version) of judges and filters that took part, by `judge NAME` and `filter NAME`."""
+    seated: tuple[str, ...] = ()
+    """Judges that the updater sampled against by itself, members of panels included: all its examples met them."""
     digests: tuple[str, ...] = ()
     """sha256 of the file that was read."""
     texts_known: bool = True
@@ -115,7 +117,9 @@ def run_trainings(store: RunStore) -> Iterator[Training]:
         commit = store.entry(index, "commit")
         standing = store.incumbent_round(upto=index - 1)
         examples = tuple(_round_examples(store, config, index))
-        used = {f"judge {name}" for example in examples for name in example.judges}
+        judges = [name.removeprefix("judge ") for name in identity["components"] if name.startswith("judge ")]
+        seated = tuple(sorted(_named(stage.config) & set(judges)))
+        used = {f"judge {name}" for example in examples for name in example.judges} | {f"judge {s}" for s in seated}
         used |= {f"filter {use.name}" for use in config.data.filters}
         yield Training(
             where=str(store.folder),
@@ -125,8 +129,18 @@ def run_trainings(store: RunStore) -> Iterator[Training]:
             outcome="unfinished" if commit is None else commit.data["outcome"],
             examples=examples,
             components={name: origin for name, origin in identity["components"].items() if name in used},
+            seated=seated,
             digests=(identity["data"][f"round {index}"],) if stage.data is not None else (),
         )
+
+
+def _named(settings: Any) -> set[str]:
+    """Every `name` anywhere in settings, as seats of judges have one. It takes no plugin to read, for those of a run
+    may be gone."""
+    if isinstance(settings, Mapping):
+        own = {settings["name"]} if isinstance(settings.get("name"), str) else set()
+        return own.union(*map(_named, settings.values()))
+    return set().union(*map(_named, settings)) if isinstance(settings, (list, tuple)) else set()
 
 
 def _round_examples(store: RunStore, config: LoopConfig, index: int) -> Iterator[Example]:
@@ -169,6 +183,7 @@ def alone_training(folder: Path) -> Training:
             for example, text in zip(examples, texts, strict=True)
         )
     sha = record.get("data_sha256")
+    seated = [name.removeprefix("judge ") for name in record["components"] if name.startswith("judge ")]
     return Training(
         where=str(folder),
         round=None,
@@ -177,6 +192,7 @@ def alone_training(folder: Path) -> Training:
         outcome="",
         examples=examples,
         components={k: v for k, v in record["components"].items() if k.startswith(("judge ", "filter "))},
+        seated=tuple(seated),
         digests=(sha,) if sha else (),
         texts_known=texts is not None,
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.errors import ConfigError
 from harness.origins import FILE_LINE
 from harness.provenance import Example, Exported, Known, Training
+from harness.store import RunStore
 from harness.training_data import file_digest
 from harness.types import BASE_POLICY
 
@@ -40,10 +41,17 @@ class Trace:
 
 
 def trace(known: Known, what: str) -> Trace:
-    """Of a prompt id, FILE, FILE:LINE, a suite, `judge:NAME`, `filter:NAME` or `text:WORDS`."""
+    """Of a prompt id, FILE, FILE:LINE, a suite, `judge:NAME`, `filter:NAME` or `text:WORDS`. Raises ConfigError where
+    it names nothing, or a run that nothing was trained on."""
     matches = _matcher(what)
     counted = [Use(t, sum(matches(t, example) for example in t.examples)) for t in known.trainings]
     uses = tuple(use for use in counted if use.examples)
+    if not uses and RunStore.exists(Path(what)):
+        raise ConfigError(
+            "this is a run, and nothing was trained on it as a whole",
+            where=what,
+            remedy=f"Name one of its adapters, such as {Path(what) / 'rounds' / '001' / 'adapter'}, or a source.",
+        )
     first = {use.training.version for use in uses}
     touched = _touched(known.trainings, first)
     read = [use.training for use in uses]
@@ -70,11 +78,12 @@ def _touched(trainings: Sequence[Training], versions: Collection[str]) -> set[st
 
 def _matcher(what: str) -> Callable[[Training, Example], bool]:
     kind, _, name = what.partition(":")
-    if kind == "judge":
-        named = f"judge {name}"
-        return lambda training, example: (
-            name in example.judges or (training.round is None and named in training.components)
+    if not what.strip() or (kind in ("judge", "filter") and not name.strip()):
+        raise ConfigError(
+            f"it names no {kind.strip() or 'source'}", where=f"WHAT {what!r}", remedy="Write e.g. judge:exact."
         )
+    if kind == "judge":
+        return lambda training, example: name in example.judges or name in training.seated
     if kind == "filter":
         return lambda training, example: name in training.filters or name in example.origin.filters
     if kind == "text":

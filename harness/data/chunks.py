@@ -6,6 +6,8 @@ those that survey, and stored as a folder that is there whole or not at all.
           flagged.jsonl    remarks on what is kept, rewritten or flagged: [index among the kept, remark ...]
           sketches-0.bin   of the kept records, for the first surveying filter; lengths in sketches-0.npy
           index.npy        places of the kept records
+          answers.json     {index among the kept: numbers, in the group as it came, of the answers that are left}, of
+                           groups that lost some
           summary.json     counts
 """
 
@@ -65,6 +67,7 @@ class Worker:
         """Make chunk `number` of these rows."""
         kept: list[Record] = []
         said: dict[int, list[Remark]] = {}
+        thinned: dict[int, list[int | None]] = {}
         rejects: list[dict[str, Any]] = []
         tally = Tally()
         for raw in rows:
@@ -74,20 +77,23 @@ class Worker:
                 rejects.append(rejected(record.place, [remark], record.raw))
                 tally.add(record.place, [remark])
                 continue
-            left, remarks = checked(record, self.sieve)
-            tally.add(record.place, remarks)
-            if left is None:
-                rejects.append(rejected(record.place, remarks, self._row(record)))
+            found = checked(record, self.sieve)
+            tally.add(record.place, found.remarks)
+            if found.record is None:
+                rejects.append(rejected(record.place, found.remarks, self._row(record)))
                 continue
-            if remarks:
-                said[len(kept)] = remarks
-            kept.append(left)
+            if found.remarks:
+                said[len(kept)] = found.remarks
+            if len(found.answers) < len(record.answers):
+                thinned[len(kept)] = found.answers
+            kept.append(found.record)
         with written_aside(self.job.folder / f"{number:05d}") as folder:
             write_lines(folder / "rejects.jsonl", rejects)
             write_lines(folder / "flagged.jsonl", ([index, *map(asdict, said[index])] for index in sorted(said)))
             written = (self._written(record, said.get(index, ())) for index, record in enumerate(kept))
             write_lines(folder / "rows.jsonl", written)
             np.save(folder / "index.npy", np.array([record.place for record in kept], dtype=np.int64))
+            (folder / "answers.json").write_text(json.dumps(thinned))
             for at, seat in enumerate(self.sieve.surveying):
                 write_sketches(folder, at, sketched(seat, kept))
             summary = {"rows": len(rows), "kept": len(kept), "tally": tally.as_json()}
@@ -120,7 +126,7 @@ class Tally:
             self.counts[key] += 1
             if len(shown := self.examples.setdefault(key, [])) < EXAMPLES:
                 first = next(r for r in remarks if (r.filter, r.reason, r.outcome) == key)
-                shown.append({"place": place, "detail": first.detail, "other": first.other})
+                shown.append(_example(place, first))
 
     def merge(self, other: Sequence[Mapping[str, Any]]) -> None:
         for entry in other:
@@ -134,6 +140,10 @@ class Tally:
             {"filter": key[0], "reason": key[1], "outcome": key[2], "records": n, "examples": self.examples[key]}
             for key, n in self.counts.items()
         ]
+
+
+def _example(place: int, remark: Remark) -> dict[str, Any]:
+    return {"place": place, "answer": remark.answer, "detail": remark.detail, "other": remark.other}
 
 
 def rejected(place: int, remarks: Sequence[Remark], row: Any) -> dict[str, Any]:

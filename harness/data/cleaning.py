@@ -22,18 +22,20 @@ from typing import Any
 import numpy as np
 
 from harness.data.chunks import UNREADABLE, Job, Tally, flagged, read_sketches, rejected
-from harness.data.filtering import FilterUse, Remark, Sieve, dropped, figures_of, make_sieve, surveyed
+from harness.data.filtering import FilterUse, Remark, Sieve, dropped, figures_of, make_sieve, renumbered, surveyed
 from harness.data.pool import batches, submitting
 from harness.data.reading import Source
+from harness.data.row_files import require_jsonl_name
 from harness.durable import NOT_WRITABLE, make_folder, require_new, write_text
 from harness.errors import ConfigError, StoreError
+from harness.jsonl import require_absent
 from harness.plugins import Registry, load_registry
 from harness.protocols import Progress, RunContext, SilentProgress
 from harness.types import digest
 
 CHUNK = 10_000
 """Rows that one process takes at a time: enough that handing them over costs nothing, few enough to hold several."""
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,9 @@ def clean(
             where=source.name,
             remedy="Clean them in the loop, with `[data]`; or make pairs of them first: `harness data pairs`.",
         )
-    for path in (out, *beside(out)):
-        require_new(path)
+    require_absent(out)
+    require_jsonl_name(out)
+    require_absent(*beside(out))
     work = out.with_name(f"{out.name}.partial")
     if work.exists() and not resume:
         raise StoreError(
@@ -231,6 +234,17 @@ class Cleaning:
         found = [np.load(self._chunk(number) / "index.npy") for number in range(count)]
         return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
 
+    def _answers(self, count: int) -> dict[int, list[int | None]]:
+        """Numbers of the answers of groups that lost some to checks, by index among the records that these kept."""
+        found: dict[int, list[int | None]] = {}
+        start = 0
+        for number in range(count):
+            chunk = self._chunk(number)
+            thinned = json.loads((chunk / "answers.json").read_text())
+            found |= {start + int(index): numbers for index, numbers in thinned.items()}
+            start += json.loads((chunk / "summary.json").read_text())["kept"]
+        return found
+
     def _survey(self, sieve: Sieve, count: int) -> dict[int, list[Remark]]:
         """What surveying filters say of the records that checks have kept, by index among these."""
         verdicts: dict[int, list[Remark]] = {}
@@ -238,7 +252,7 @@ class Cleaning:
             return verdicts
         places = self._places(count)
         alive = np.ones(len(places), dtype=bool)
-        wheres = _Wheres(self.source.name, places)
+        wheres, answers = _Wheres(self.source.name, places), self._answers(count)
         with self.progress.task("surveys", total=len(sieve.surveying)) as advance:
             for at, seat in enumerate(sieve.surveying):
                 sketches = [s for number in range(count) for s in read_sketches(self._chunk(number), at)]
@@ -246,7 +260,9 @@ class Cleaning:
                 if len(left) < len(sketches):
                     sketches = [sketches[index] for index in left]
                 for index, said in surveyed(seat, sketches, left.tolist(), wheres).items():
-                    verdicts.setdefault(index, []).extend(said)
+                    numbers = answers.get(index)
+                    numbered = said if numbers is None else [renumbered(remark, numbers) for remark in said]
+                    verdicts.setdefault(index, []).extend(numbered)
                     alive[index] &= not dropped(said)
                 advance()
         return verdicts

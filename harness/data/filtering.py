@@ -76,17 +76,40 @@ def make_sieve(uses: Sequence[FilterUse], registry: Registry, context: RunContex
     return Sieve(tuple(seat for seat in seats if seat not in surveying), surveying)
 
 
-def checked(record: Record, sieve: Sieve) -> tuple[Record | None, list[Remark]]:
+@dataclass(frozen=True)
+class Checked:
     """What filters that look at records one by one leave of one, and what they said."""
+
+    record: Record | None
+    remarks: list[Remark]
+    answers: list[int | None]
+    """Numbers, in the record as it came, of the answers that are left. None after a rewriting that changed how many
+    there are."""
+
+
+def checked(record: Record, sieve: Sieve) -> Checked:
+    """A record through the filters that look at records one by one. Each numbers the answers that those before it left;
+    remarks number those of the record as it came."""
+    answers: list[int | None] = list(range(len(record.answers)))
     remarks: list[Remark] = []
     for seat in sieve.checking:
         assert not isinstance(seat.filter, SurveyingFilter)
-        kept, said = settled(record, seat.filter.check(record), seat.use)
-        remarks += said
+        flaws = seat.filter.check(record)
+        kept, said = settled(record, flaws, seat.use)
+        remarks += [renumbered(remark, answers) for remark in said]
         if kept is None:
-            return None, remarks
+            return Checked(None, remarks, [])
+        if len(kept.answers) != len(record.answers):
+            gone = {flaw.answer for flaw in flaws}
+            left = [number for at, number in enumerate(answers) if at not in gone]
+            answers = left if len(left) == len(kept.answers) else [None] * len(kept.answers)
         record = kept
-    return record, remarks
+    return Checked(record, remarks, answers)
+
+
+def renumbered(remark: Remark, answers: Sequence[int | None]) -> Remark:
+    """A remark on what is left of a record, with the answer's number in the record as it came."""
+    return remark if remark.answer is None else replace(remark, answer=answers[remark.answer])
 
 
 def settled(record: Record, flaws: Sequence[Flaw], use: FilterUse) -> tuple[Record | None, list[Remark]]:
@@ -145,17 +168,18 @@ def sift(records: Sequence[Record], sieve: Sieve) -> Sifted:
     """All of it in this process, for data that memory holds."""
     remarks: dict[int, list[Remark]] = {}
     left: dict[int, Record] = {}
+    answers: dict[int, list[int | None]] = {}
     for index, record in enumerate(records):
-        kept, said = checked(record, sieve)
-        if said:
-            remarks[index] = said
-        if kept is not None:
-            left[index] = kept
+        found = checked(record, sieve)
+        if found.remarks:
+            remarks[index] = found.remarks
+        if found.record is not None:
+            left[index], answers[index] = found.record, found.answers
     wheres = [record.where for record in records]
     for seat in sieve.surveying:
         alive = list(left)
         for index, said in surveyed(seat, sketched(seat, list(left.values())), alive, wheres).items():
-            remarks.setdefault(index, []).extend(said)
+            remarks.setdefault(index, []).extend(renumbered(remark, answers[index]) for remark in said)
             if dropped(said):
                 del left[index]
     return Sifted(list(left.values()), list(left), remarks, figures_of(sieve))

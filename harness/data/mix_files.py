@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.data.mixing import MixConfig, apportion, drawn, from_easy, in_order, largest, measure, shares
 from harness.data.row_files import good_records, line_of, origin_of, require_writable, write_lines
+from harness.errors import ConfigError
 from harness.protocols import Progress
 
 
@@ -49,6 +50,11 @@ def mix_files(sources: Sequence[str], out: Path, config: MixConfig, progress: Pr
     """Write the mixture of `sources` to `out`. Raises ConfigError before that for rows that cannot be read or lack
     what the curriculum goes by, and for a file that is there."""
     require_writable(out)
+    if twice := [source for source, count in Counter(sources).items() if count > 1]:
+        remedy = "Name it once; --max-repeats and its weight say how much of it there is."
+        raise ConfigError(
+            "it is named twice, and no row may be in a mixture twice by that", where=twice[0], remedy=remedy
+        )
     with progress.task("read") as advance:
         read = [_source(source, config, advance) for source in sources]
     counts = [len(one.lines) for one in read]

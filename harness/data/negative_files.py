@@ -15,7 +15,7 @@ from harness.data.row_files import good_records, line_of, require_writable, writ
 from harness.errors import ConfigError
 from harness.judging import Bench, seat_judges
 from harness.plugins import Registry
-from harness.protocols import RunContext
+from harness.protocols import RunContext, Suite
 from harness.suites import MANIFEST
 
 JUDGE = "tool_call"
@@ -40,7 +40,11 @@ def negative_file(
     """Write rows with wrong answers beside right ones to `out`. Raises ConfigError before anything is written, also
     where no wrong answer could be made."""
     require_writable(out)
-    records, bench = _source(source, registry, context)
+    records, suite = file_or_suite(source, registry, context)
+    if suite is None:
+        bench = Bench({JUDGE: registry.create("judge", JUDGE, {}, context)}, {JUDGE: 1.0})
+    else:
+        bench = seat_judges(suite, "eval", registry, context)
     tally = Tally()
     with closing(bench), context.progress.task("mutate and judge") as advance:
         lines = []
@@ -58,11 +62,11 @@ def negative_file(
     return NegativesReport(source, len(lines), tally)
 
 
-def _source(source: str, registry: Registry, context: RunContext) -> tuple[Iterable[Record], Bench]:
+def file_or_suite(source: str, registry: Registry, context: RunContext) -> tuple[Iterable[Record], Suite | None]:
+    """The rows of a file, or the training prompts of a suite with their references, and the suite."""
     path = Path(source)
     if path.is_file() or (path.suffix and not (path / MANIFEST).is_file()):
-        judge = registry.create("judge", JUDGE, {}, context)
-        return good_records(source), Bench({JUDGE: judge}, {JUDGE: 1.0})
+        return good_records(source), None
     suite = find_suite(source, registry, context)
     if not suite.train:
         raise ConfigError(
@@ -70,4 +74,4 @@ def _source(source: str, registry: Registry, context: RunContext) -> tuple[Itera
             where=f"suite {source}",
             remedy="Name another suite, or a file.",
         )
-    return of_suite(suite.train, source), seat_judges(suite, "eval", registry, context)
+    return of_suite(suite.train, source), suite

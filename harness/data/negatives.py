@@ -43,7 +43,7 @@ class NegativesConfig(Config):
         for kind in kinds:
             if kind not in KINDS:
                 raise ValueError(f"there is no kind {kind!r}. {did_you_mean(kind, list(KINDS))}")
-        return kinds
+        return tuple(dict.fromkeys(kinds))
 
 
 @dataclass

@@ -16,6 +16,8 @@ from harness.durable import fsync
 from harness.errors import ConfigError
 from harness.jsonl import require_absent
 
+_NOT_JSONL = (".csv", ".tsv", ".parquet", ".txt", ".gz", ".zst")
+
 
 def good_records(source: str) -> Iterator[Record]:
     """The records of a file or run. Raises ConfigError at the first row that is none, and where there is no row."""
@@ -64,8 +66,18 @@ def write_lines(out: Path, lines: Iterable[str]) -> None:
         draft.unlink(missing_ok=True)
 
 
+def require_jsonl_name(out: Path) -> None:
+    """Raises ConfigError for a name by which rows of JSON would be read as something else."""
+    if (suffix := out.suffix.lower()) in _NOT_JSONL:
+        what = f"what is written is JSONL, which {suffix} does not say"
+        raise ConfigError(
+            what, where=str(out), remedy="Name a .jsonl file; `harness data export` writes other formats."
+        )
+
+
 def require_writable(out: Path) -> None:
-    """Raises ConfigError, before the work is done, if `write_lines` would."""
+    """Raises ConfigError, before the work is done, if `write_lines` would, and for a name that is not one of JSONL."""
     require_absent(out)
+    require_jsonl_name(out)
     if not out.parent.is_dir():
         raise ConfigError("there is no such folder", where=str(out.parent), remedy="Make it, or name another file.")

@@ -101,6 +101,14 @@ def test_what_cannot_be_read_is_said(runs: Path) -> None:
         survey([runs / "none"])
 
 
+@pytest.mark.parametrize(
+    ("what", "said"), [("", "names no source"), ("judge:", "names no judge"), ("filter: ", "names no filter")]
+)
+def test_what_names_nothing_is_refused(runs: Path, what: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        trace(survey([runs]), what)
+
+
 def test_adapters_are_named_by_folder_or_version(runs: Path) -> None:
     known = survey([runs])
     assert adapter_version(known, str(runs / "two")) == adapter_version(known, "222222") == "2" * 64

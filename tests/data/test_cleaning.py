@@ -209,6 +209,10 @@ def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "there.rejects.jsonl").write_text("mine")
     with pytest.raises(ConfigError, match="there already"):
         clean(open_source(str(path)), USES, out=tmp_path / "there.jsonl", workers=1)
+    with pytest.raises(ConfigError, match="there already"):
+        clean(open_source(str(path)), USES, out=Path("."), workers=1)
+    with pytest.raises(ConfigError, match="what is written is JSONL"):
+        clean(open_source(str(path)), USES, out=tmp_path / "out.csv", workers=1)
     nothing = write(tmp_path / "nothing.jsonl", [{"prompt": "x", "completion": ""}])
     with pytest.raises(ConfigError, match="nothing is left of 1 rows"):
         clean(open_source(str(nothing)), USES, out=tmp_path / "out.jsonl", workers=1)

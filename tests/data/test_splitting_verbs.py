@@ -1,4 +1,4 @@
-"""`harness data split`, `pairs`, `negatives` and `mix` as people meet them."""
+"""`harness data split`, `pairs`, `negatives`, `adversarial` and `mix` as people meet them."""
 
 from __future__ import annotations
 
@@ -270,6 +270,55 @@ def test_negatives_refuses_before_it_writes(harness: Run, arguments: list[str], 
     assert [path.name for path in Path().iterdir()] == ["a.jsonl"]
 
 
+# ---------------------------------------------------------------- adversarial
+
+
+def test_adversarial_variants_of_a_file_and_of_a_suite(harness: Run) -> None:
+    call = json.dumps([{"name": "pay", "arguments": {"n": 1}}])
+    other = [{"name": "draw_chart", "parameters": {"properties": {}}}]
+    asked = [{"prompt": "Pay one euro, please.", "tools": TOOLS, "completion": call}]
+    asked += [{"prompt": "Draw it.", "tools": other, "completion": "[]"}, {"prompt": "Hello?", "completion": "Hi."}]
+    before = write("calls.jsonl", asked)
+    arguments = ["adversarial", "calls.jsonl", "--kinds", "missing_tool,more_tools", "--per-prompt", "2"]
+    code, out, _ = harness(*arguments, "--out", "v.jsonl", "--json")
+    report = json.loads(out)
+    assert (code, report["read"], report["without"], report["rows"]) == (0, 3, 2, 2)
+    assert report["written"] == {"missing_tool": 1, "more_tools": 1}
+    made = {row["extra"]["variant"]: row for row in rows("v.jsonl")}
+    assert made["missing_tool"]["completion"] == "[]"
+    assert [tool["name"] for tool in made["missing_tool"]["tools"]] == ["draw_chart"]
+    assert made["more_tools"]["completion"] == call
+    assert {tool["name"] for tool in made["more_tools"]["tools"]} == {"pay", "draw_chart"}
+    assert all(row["origin"] == {"source": "calls.jsonl", "place": 1} for row in made.values())
+    assert len(list(read_rows(Path("v.jsonl")))) == 2
+    assert Path("calls.jsonl").read_bytes() == before
+    harness(*arguments[:-3], "missing_tool,more_tools,missing_tool", "--per-prompt", "3", "--out", "again.jsonl")
+    assert Path("again.jsonl").read_bytes() == Path("v.jsonl").read_bytes()
+
+    code, out, _ = harness("adversarial", "tool-calls", "--out", "s.jsonl", "--kinds", "shuffled_tools,typos")
+    assert code == 0
+    assert set(Counter(row["extra"]["variant"] for row in rows("s.jsonl"))) == {"shuffled_tools", "typos"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["a.jsonl", "--kinds", "more_tools"], "a.jsonl: none of its 5 rows has a variant of kind more_tools"),
+        (["a.jsonl", "--kinds", "typo"], "there is no kind 'typo'. Did you mean typos"),
+        (["missing.jsonl"], "missing.jsonl: there is no such file"),
+        (["tool-calls-live"], "suite tool-calls-live: it has no training prompts"),
+        (["a.jsonl", "--out", "a.jsonl"], "a.jsonl: it is there already"),
+        (["a.jsonl", "--out", "none/new.jsonl"], "none: there is no such folder"),
+    ],
+)
+def test_adversarial_refuses_before_it_writes(harness: Run, arguments: list[str], said: str) -> None:
+    write("a.jsonl", questions(5))
+    code, _, err = harness("adversarial", "--out", "new.jsonl", *arguments)
+    assert code == 3
+    assert said in err
+    assert [path.name for path in Path().iterdir()] == ["a.jsonl"]
+
+
 # ---------------------------------------------------------------- mix
 
 
@@ -317,6 +366,9 @@ def test_mix_from_easy_to_hard(harness: Run) -> None:
         (["a.jsonl=1", "empty.jsonl=1"], "empty.jsonl: it holds no row"),
         (["a.jsonl", "--curriculum", "difficulty"], "a.jsonl:1: column 'pass_rate' holds no number"),
         (["a.jsonl", "--out", "a.jsonl"], "a.jsonl: it is there already"),
+        (["a.jsonl", "--out", "new.csv"], "new.csv: what is written is JSONL"),
+        (["a.jsonl=1", "a.jsonl=2"], "a.jsonl: it is named twice"),
+        (["a.jsonl", "--buckets", "3"], "--buckets: they are steps of a curriculum"),
     ],
 )
 def test_mix_refuses_before_it_writes(harness: Run, arguments: list[str], said: str) -> None:

@@ -11,7 +11,7 @@ from data_filters import write_filters
 
 from harness import data_step
 from harness.api import run_loop
-from harness.errors import HarnessError
+from harness.errors import ConfigError, HarnessError
 from harness.export import export_model
 from harness.plugins import Registry, load_registry
 from harness.provenance import survey
@@ -139,3 +139,22 @@ def test_who_was_trained_on_a_prompt_and_what_descends_from_it(tmp_path: Path, t
     made = json.loads((store.round_folder(2) / "adapter" / "checkpoint.json").read_text())["version"]
     assert [training.round for training in chain(known, made)] == [1, 2]
     assert sources(chain(known, made)[0]) == {"three-letters": 24}
+
+
+def test_judges_that_an_updater_seats_are_known(tmp_path: Path, tiny_loop: Settings) -> None:
+    """At any depth, of the round whose updater seats them and of no other."""
+    pytest.importorskip("trl")
+    length = {"name": "length", "config": {"max": 10, "unit": "characters", "falloff": 60}}
+    judges = [{"name": "panel", "config": {"members": [{"name": "repetition"}, length]}}]
+    seating = {"judges": judges, "n": 4, "temperature": 1.5, "max_tokens": 16, "dtype": "float32"}
+    sft = {**tiny_loop["stages"][0], "gate": "hold"}
+    grpo = {"generator": "reference", "updater": "trl-grpo", "prompts": 4, "config": seating, "gate": "hold"}
+    run_loop({**tiny_loop, "stages": [grpo, sft]}, runs=tmp_path / "runs")
+    known = survey([tmp_path / "runs"])
+    assert not known.unread
+    assert [(use.training.round, use.examples) for use in trace(known, "judge:panel").uses] == [(1, 4)]
+    assert [(use.training.round, use.examples) for use in trace(known, "judge:length").uses] == [(1, 4)]
+    assert "judge panel" in known.trainings[0].components
+    assert not trace(known, "judge:regex").uses
+    with pytest.raises(ConfigError, match=r"this is a run.*001/adapter"):
+        trace(known, known.trainings[0].where)

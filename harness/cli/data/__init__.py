@@ -31,6 +31,10 @@ COMMANDS = {
         "negatives",
         "Make wrong tool calls from right ones: those in FILE, or the references of SUITE's training prompts.",
     ),
+    "adversarial": (
+        "adversarial",
+        "Make harder variants of FILE's rows, or of SUITE's training prompts, whose right answer is known.",
+    ),
     "mix": ("mix", "Mix FILEs by weight, in a shuffled order, with where each row is from in its column `origin`."),
     "export": ("export", "Write training data in a format that others train on."),
 }

@@ -107,6 +107,7 @@ def print_report(report: CleanReport, as_json: bool) -> None:
 
 def _first(source: str, line: dict[str, Any]) -> str:
     first = line["examples"][0]
-    shown = f"{source}:{first['place']}  {first['detail']}"
+    answer = "" if first["answer"] is None else f" answer {first['answer'] + 1}"
+    shown = f"{source}:{first['place']}{answer}  {first['detail']}"
     shown += f" (see {first['other']})" if first["other"] else ""
     return shown if len(shown) <= 100 else shown[:97] + "..."

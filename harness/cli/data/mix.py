@@ -24,7 +24,7 @@ SHUFFLED = "harness train shuffles what it is given in every epoch: this order i
     "--max-repeats", type=click.IntRange(1), default=1, show_default=True, help="How often a row may be in it."
 )
 @click.option("--curriculum", default="", metavar="BY", help="Easy rows first: by length, difficulty, or a column.")
-@click.option("--buckets", type=click.IntRange(1), default=10, show_default=True, help="Steps of the curriculum.")
+@click.option("--buckets", type=click.IntRange(1), help="Steps of the curriculum.  [default: 10]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn, and of the order.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @pass_app
@@ -36,7 +36,7 @@ def mix_command(
     temperature: float | None,
     max_repeats: int,
     curriculum: str,
-    buckets: int,
+    buckets: int | None,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -54,15 +54,18 @@ def mix_command(
     if weights and (len(weights) < len(pairs) or temperature is not None):
         what = "--temperature weighs by size" if temperature is not None else "only some sources have a weight"
         raise ConfigError(what, where="mix", remedy="Give all sources a weight and no temperature, or none a weight.")
+    if buckets is not None and not curriculum:
+        raise ConfigError("they are steps of a curriculum", where="--buckets", remedy="Give --curriculum too.")
     values = {
         "weights": weights or None,
         "temperature": temperature or 1.0,
         "size": size,
         "max_repeats": max_repeats,
         "curriculum": curriculum,
-        "buckets": buckets,
         "seed": seed,
     }
+    if buckets is not None:
+        values["buckets"] = buckets
     report = mix_files([name for name, _ in pairs], out, validate(MixConfig, values, where="mix"), app.view)
     if report.shrunk is not None:
         app.view.note(f"{report.shrunk} rows were asked for, and the weights can be met with {report.rows}.")

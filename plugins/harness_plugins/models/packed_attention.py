@@ -85,9 +85,7 @@ class _PackedAttention(torch.autograd.Function):
     """query [H, T, D], key and value [K, T, D] with H a multiple of K -> [H, T, D]; 0 where no group has its tokens."""
 
     @staticmethod
-    def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, groups: tuple[Spans, ...], scale: float
-    ) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, groups: tuple[Spans, ...], scale: float) -> Tensor:
         heads, tokens, width = query.shape
         out = query.new_zeros(tokens, heads, width).transpose(0, 1)
         normalizer = torch.zeros(heads, tokens, dtype=torch.float32)

@@ -127,7 +127,7 @@ def test_one_value_has_one_placeholder_throughout_a_record() -> None:
     assert rewritten.answers[0].text == "To [EMAIL_2]: from [EMAIL_1]"
     assert [(flaw.detail, flaw.answer) for flaw in PII.check(given)] == [
         ("2 in the prompt", None),
-        ("2 in answer 1", 0),
+        ("2 in an answer", 0),
     ]
     assert mended(given, Pii(PiiConfig(placeholder="tag"))).answers[0].text == "To [EMAIL]: from [EMAIL]"
 

@@ -54,7 +54,7 @@ def test_a_refusal_makes_the_request_good_to_learn_from() -> None:
 
 def test_each_answer_is_judged_by_itself() -> None:
     found = FILTER.check(record("Say something.", "Hello.", "Fuck off, you cunt.", kind="group"))
-    assert [(flaw.reason, flaw.answer, flaw.detail) for flaw in found] == [("profanity", 1, "2 terms in answer 2")]
+    assert [(flaw.reason, flaw.answer, flaw.detail) for flaw in found] == [("profanity", 1, "2 terms in an answer")]
 
 
 def test_threshold_own_words_and_answers_only() -> None:

@@ -77,7 +77,7 @@ def redact(record: Record, find: Find, placeholder: Placeholder, *, tools: bool)
     )
     rewritten = None if found else mended
     return [
-        Flaw(reason, f"{count} in {place}", said.answers.get(place), rewritten)
+        Flaw(reason, f"{count} in {place if (at := said.answers.get(place)) is None else 'an answer'}", at, rewritten)
         for (reason, place), count in (said.found + found).items()
     ]
 

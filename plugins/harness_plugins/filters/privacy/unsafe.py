@@ -42,7 +42,7 @@ class Unsafe:
         for index, answer in answers:
             if refusal(answer.text) is None:
                 said = self.found(answer.text)
-                flaws += [Flaw(reason, f"{terms} in answer {index + 1}", answer=index) for reason, terms in said]
+                flaws += [Flaw(reason, f"{terms} in an answer", answer=index) for reason, terms in said]
         return flaws
 
     def found(self, text: str) -> Iterator[tuple[str, str]]:
