@@ -41,7 +41,7 @@ def adversarial_command(
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=1, ensure_ascii=False))
         return
-    from harness.cli.tables import table
+    from harness.cli.table import table
 
     click.echo(table(["kind", "written"], [[kind, str(report.written.get(kind, 0))] for kind in config.kinds]))
     click.echo(f"rows read: {report.read}, without a variant: {report.without}")

@@ -1,8 +1,8 @@
 """A linear layer and its LoRA (arXiv:2106.09685) as one operation, for training on CPUs in bf16.
 
-PEFT's own forward casts each layer's input to float32 and back, and adds the adapter's share in passes of their own over
-the activations; on a small model these cost more than the products. Here the share is added by the product that makes
-it, and the weights alone are cast. The mathematics is PEFT's: y = x W' + scaling * (x A') B'.
+PEFT's own forward casts each layer's input to float32 and back, and adds the adapter's share in passes of their own
+over the activations; on a small model these cost more than the products. Here the share is added by the product that
+makes it, and the weights alone are cast. The mathematics is PEFT's: y = x W' + scaling * (x A') B'.
 """
 
 from __future__ import annotations
