@@ -208,7 +208,7 @@ class Loop:
         promoted = report if decision.promoted else None
         return enough(self.config.stop, index, standing, promoted, self.config.gate.alpha, looks=self.config.rounds + 1)
 
-    @property
+    @cached_property
     def watch(self) -> Watch:
         return Watch(self.measures.suites[0], self.config, self.store, self.registry, self.context, self.sampler)
 

@@ -33,29 +33,36 @@ def write_groups(path: Path, groups: Sequence[ScoredGroup]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [_row(number, index, scored) for number, scored in enumerate(groups) for index in range(len(scored.rewards))]
+    rows = [row for number, scored in enumerate(groups) for row in _rows(number, scored)]
     pq.write_table(pa.Table.from_pylist(rows, schema=_schema()), path, compression="zstd")
 
 
-def _row(number: int, index: int, scored: ScoredGroup) -> dict[str, Any]:
-    group, completion = scored.group, scored.group.completions[index]
-    return {
+def _rows(number: int, scored: ScoredGroup) -> list[dict[str, Any]]:
+    group = scored.group
+    shared = {
         "group": number,
         "prompt_id": group.prompt.id,
         "prompt": canonical_json(asdict(group.prompt)),
         "prompt_token_ids": group.prompt_token_ids,
-        "text": completion.text,
-        "token_ids": completion.token_ids,
-        "logprobs": completion.logprobs,
-        "finish_reason": completion.finish_reason,
         "policy_version": group.policy_version,
         "sampling": canonical_json(asdict(group.sampling)),
         "generator": group.generator,
-        "scores": [asdict(score) for score in scored.scores[index]],
-        "reward": scored.rewards[index],
-        # Of the whole group: they are with its first completion.
-        "preferences": canonical_json([asdict(p) for p in scored.preferences]) if index == 0 else "[]",
     }
+    # Of the whole group: they are with its first completion.
+    preferences = [canonical_json([asdict(p) for p in scored.preferences]), *["[]"] * (len(scored.rewards) - 1)]
+    return [
+        {
+            **shared,
+            "text": completion.text,
+            "token_ids": completion.token_ids,
+            "logprobs": completion.logprobs,
+            "finish_reason": completion.finish_reason,
+            "scores": [asdict(score) for score in scored.scores[index]],
+            "reward": scored.rewards[index],
+            "preferences": preferences[index],
+        }
+        for index, completion in enumerate(group.completions)
+    ]
 
 
 def _schema() -> Any:

@@ -53,12 +53,11 @@ class RunStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.entries: dict[tuple[int, str], Entry] = {}
-        self._promoted: list[int] = []
-        """Rounds, ascending: what stands is asked for every round, and the journal is long by then."""
+        # What follows from the entries is kept beside them: every round asks for it, and a journal may be long.
+        self._promoted: list[int] = []  # rounds, ascending
         self._committed = -1
         self._stopped = self._refuted = False
-        self._lines = self._bytes = 0
-        """Of the journal, as far as it has been read."""
+        self._lines = self._bytes = 0  # of the journal, as far as it has been read
         self._read_journal()
 
     # ------------------------------------------------------------ opening

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ class Watch:
         write_groups(path / "train.parquet", trained)
         canaries = None
         if monitors.canary_prompts:
-            groups, kinds = canary_pairs([scored.group for scored in after[: monitors.canary_prompts]], self._encode())
+            groups, kinds = canary_pairs([scored.group for scored in after[: monitors.canary_prompts]], self._encode)
             judged = judge_pairs(bench, groups)
             write_groups(path / "canaries.parquet", judged)
             canaries = canary_figures(judged, kinds, bench.weights)
@@ -135,7 +136,7 @@ class Watch:
 
         def make(path: Path) -> Mapping[str, Any]:
             path.mkdir()
-            groups = frozen_pairs(start(), self.config.monitors.drift_prompts, self._encode())
+            groups = frozen_pairs(start(), self.config.monitors.drift_prompts, self._encode)
             for purpose, uses in self._frozen_uses().items():
                 write_groups(path / f"{purpose}.parquet", self._judged_anew(uses, purpose, groups))
             return _paid(path)
@@ -192,6 +193,7 @@ class Watch:
             anchor_logps.append(scored[len(group.prompt_token_ids) - 1 :])
         return kl_per_token(policy_logps, anchor_logps)
 
+    @cached_property
     def _encode(self) -> Callable[[str], Sequence[int]]:
         tokenizer = chat.load_tokenizer(self.context.require_model().path)
         return lambda text: chat.encode_completion(tokenizer, text)

@@ -219,3 +219,19 @@ def test_a_suite_too_small_for_its_margin_and_half_a_pair_are_refused(
     manifest.write_text(manifest.read_text().replace("[suite]", '[suite]\npair = "other"'))
     with pytest.raises(ConfigError, match=r"suite few: it means nothing without other.*Add 'other' to `beside`"):
         plan_loop(values)
+
+
+def test_a_round_draws_after_what_earlier_rounds_took() -> None:
+    stages = [
+        {"generator": "reference", "updater": "sft", "prompts": 5, "rounds": 2, "replay": {"general": 3}},
+        {"updater": "sft", "data": "rows.jsonl", "rounds": 2},
+        {"updater": "group", "prompts": 7, "rounds": 3, "replay": {"general": 2, "chat": 1}},
+    ]
+    config = LoopConfig.model_validate({"suite": "s", "beside": ["general", "chat"], "stages": stages})
+    assert [config.stages.index(config.stage_of(i)) for i in range(1, 8)] == [0, 0, 1, 1, 2, 2, 2]
+    taken: dict[str | None, int] = {}
+    for index in range(1, 8):
+        for name, count, before in config.sources(index):
+            assert before == taken.get(name, 0)
+            taken[name] = before + count
+    assert taken == {None: 31, "general": 12, "chat": 3} == config.taken(8)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,43 @@ def test_a_folder_is_digested_by_names_and_contents(tmp_path: Path) -> None:
     assert artifact_digest(tmp_path / "a") == artifact_digest(tmp_path / "b")
     (tmp_path / "b" / "sub" / "file").rename(tmp_path / "b" / "sub" / "other")
     assert artifact_digest(tmp_path / "a") != artifact_digest(tmp_path / "b")
+
+
+# ---------------------------------------------------------------- long runs
+
+
+def test_what_stands_is_what_a_walk_through_the_journal_finds(tmp_path: Path) -> None:
+    store, draw = new(tmp_path / "run"), random.Random(0)
+    outcomes = ["promoted", *(draw.choice(["promoted", "rejected", "inconclusive"]) for _ in range(40))]
+    for index, outcome in enumerate(outcomes):
+        store.record(index, "sample", {"outcome": "promoted"})  # of another step: it promotes nothing
+        store.record(index, "commit", {"outcome": outcome, "version": f"v{index}"})
+        for one in (store, RunStore.open(tmp_path / "run")):
+            assert one.committed() == index
+            for upto in range(index + 1):
+                walked = max(i for i in range(upto + 1) if outcomes[i] == "promoted")
+                assert one.incumbent_round(upto=upto) == walked
+            assert one.incumbent_round() == one.incumbent_round(upto=index)
+            assert one.incumbent_version() == f"v{one.incumbent_round()}"
+            assert not one.stopped
+    last = store.incumbent_round()
+    store.record(last, "confirmation", {"outcome": "rejected"})
+    store.record(41, "commit", {"outcome": "rejected", "version": "base", "stopped": "enough"})
+    for one in (store, RunStore.open(tmp_path / "run")):
+        assert (one.incumbent_round(), one.incumbent_round(upto=41), one.stopped) == (0, last, True)
+
+
+def test_a_lock_reads_what_others_have_added_and_no_line_twice(tmp_path: Path) -> None:
+    store = new(tmp_path / "run")
+    put(store, "mine")
+    mine = store.entry(1, "sample")
+    put(RunStore.open(tmp_path / "run"), "theirs", step="judge")
+    with (tmp_path / "run" / "journal.jsonl").open("a") as journal:
+        journal.write('{"round": 1, "st')  # somebody was killed over it
+    with store.lock():
+        assert store.entry(1, "sample") is mine
+        assert store.entry(1, "judge") is not None
+        assert put(store, "mine again", step="update") == "mine again"
+    with store.lock():
+        assert len(store.entries) == 3
+    assert RunStore.open(tmp_path / "run").entries == store.entries
