@@ -15,7 +15,7 @@ from tiny_training import scored_group, tokens, with_lora
 from harness.errors import HarnessError
 from harness.protocols import RunContext, SequenceBatch, StepTotals
 from harness_plugins.models.packing import TrainingCompletion, TrainingGroup, make_step
-from harness_plugins.models.shared_prefix import token_logps, token_logps_and_entropies
+from harness_plugins.models.token_logps import token_logps, token_logps_and_entropies
 from harness_plugins.objectives.cispo import Cispo
 from harness_plugins.objectives.configs import CispoConfig, ClippedConfig, GspoConfig
 from harness_plugins.objectives.grpo import Bnpo, Dapo, DrGrpo, Grpo
@@ -93,8 +93,9 @@ def test_the_penalty_pulls_along_the_gradient_of_the_kl(estimator: Any, off_poli
 # ---------------------------------------------------------------- the entropy
 
 
-def test_entropies_equal_those_of_the_categorical_distribution() -> None:
+def test_entropies_equal_those_of_the_categorical_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     """Over three chunks, in value and gradient, beside the log-probs of `token_logps`."""
+    monkeypatch.setattr("harness_plugins.models.token_logps.CACHED_BYTES", 128 * 50 * 4)
     logits_S_V = (3 * torch.randn(300, 50)).requires_grad_()
     target_S = torch.randint(0, 50, (300,))
     weights_S = torch.randn(300)

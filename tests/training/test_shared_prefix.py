@@ -8,7 +8,8 @@ from tiny_families import FAMILIES, REFUSED, WINDOW, tiny_model
 from tiny_training import assert_same_gradients, gradients, plain_logps, tokens, with_lora
 
 from harness_plugins.models.packing import TrainingCompletion, TrainingGroup, pack
-from harness_plugins.models.shared_prefix import attention_for, completion_logps, token_logps, why_not_shareable
+from harness_plugins.models.shared_prefix import attention_for, completion_logps, why_not_shareable
+from harness_plugins.models.token_logps import token_logps
 
 GROUPS = [
     TrainingGroup(tokens(11, 1), tuple(TrainingCompletion(tokens(n, 10 + n)) for n in (4, 1, 7, 5))),
@@ -66,7 +67,8 @@ def test_sharing_costs_the_prompt_once() -> None:
     assert sum(row.packed_tokens for row in plain) == 8 * (200 + 39)
 
 
-def test_token_logps_equal_log_softmax_across_chunks() -> None:
+def test_token_logps_equal_log_softmax_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness_plugins.models.token_logps.CACHED_BYTES", 128 * 50 * 4)
     logits_S_V = torch.randn(300, 50, dtype=torch.bfloat16, requires_grad=True)
     target_S = torch.randint(0, 50, (300,))
     ours = token_logps(logits_S_V, target_S, 1.3)

@@ -23,7 +23,8 @@ from harness.protocols import ModelRef
 from harness.types import AdapterCheckpoint, CheckpointKind, Probe
 from harness_plugins.models import packed_attention
 from harness_plugins.models.adalora import PLANNED_LATER, adalora_config, restore_factors
-from harness_plugins.models.shared_prefix import attention_for, compute_dtype, token_logps, unwrapped
+from harness_plugins.models.shared_prefix import attention_for, compute_dtype, unwrapped
+from harness_plugins.models.token_logps import token_logps
 from harness_plugins.models.weights import (
     KINDS,
     choose_weights,

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.checkpoint import checkpoint
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from harness_plugins.models import packed_attention
 from harness_plugins.models.packed_attention import Spans
 from harness_plugins.models.packing import Layout, Row, lay_out
+from harness_plugins.models.token_logps import token_logps, token_logps_and_entropies
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 ROW_MULTIPLE, SCORED_MULTIPLE = 64, 32
-
-LOGITS_CHUNK = 128
-"""Positions whose fp32 log-softmax is held at a time: 25 MB for a vocabulary of 49k."""
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
@@ -120,7 +117,7 @@ def score_completions(
     where padded) of the row's N completions, on the model's device.
 
     log p = log softmax(logits / temperature). The head is applied only to the positions that predict a completion
-    token, and its fp32 log-softmax is recomputed in the backward pass a chunk at a time instead of being held.
+    token, and their fp32 log-softmax is never held whole.
     Completions of a model for which `why_not_shareable` has a reason are computed one by one.
     """
     if len(row.completions) > 1 and why_not_shareable(model):
@@ -207,7 +204,7 @@ def scored_logits(model: Any, layout: Layout, scored_S: Tensor, spans: Sequence[
         return plain[scored_S]
     if unwrapped(model).config._attn_implementation == packed_attention.NAME:
         known["packed"] = spans  # beside the mask, for layers that are not told of it
-    logits: Tensor = model(input_ids=ids_1_T, use_cache=False, **known).logits[0]
+    logits: Tensor = model(input_ids=ids_1_T, use_cache=False, **known).logits.squeeze(0)
     return logits if "logits_to_keep" in known else logits[scored_S]
 
 
@@ -246,35 +243,3 @@ def block_mask(layout: Layout, device: torch.device, *, window: int | None) -> T
 def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """The mask as eager attention takes it: 0 where True, the lowest number where False."""
     return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
-
-
-def token_logps(logits_S_V: Tensor, target_S: Tensor, temperature: float = 1.0) -> Tensor:
-    """Log-probability of each target, in fp32, from logits of any precision."""
-
-    def logps(logits_C_V: Tensor, target_C: Tensor) -> tuple[Tensor]:
-        scaled_C_V = logits_C_V.float() / temperature
-        return (scaled_C_V.gather(-1, target_C[:, None])[:, 0] - scaled_C_V.logsumexp(-1),)
-
-    return by_chunks(logps, logits_S_V, target_S)[0]
-
-
-def token_logps_and_entropies(logits_S_V: Tensor, target_S: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-    """`token_logps`, and the entropy in nats of the distribution that each target is from: log Z - sum of p * logit."""
-
-    def both(logits_C_V: Tensor, target_C: Tensor) -> tuple[Tensor, Tensor]:
-        scaled_C_V = logits_C_V.float() / temperature
-        log_z_C = scaled_C_V.logsumexp(-1)
-        entropies_C = log_z_C - (scaled_C_V.softmax(-1) * scaled_C_V).sum(-1)
-        return scaled_C_V.gather(-1, target_C[:, None])[:, 0] - log_z_C, entropies_C
-
-    logps_S, entropies_S = by_chunks(both, logits_S_V, target_S)
-    return logps_S, entropies_S
-
-
-def by_chunks(
-    score: Callable[[Tensor, Tensor], tuple[Tensor, ...]], logits_S_V: Tensor, target_S: Tensor
-) -> tuple[Tensor, ...]:
-    """`score` of all positions, a chunk at a time; what it holds of a chunk is recomputed in the backward pass."""
-    chunks = zip(torch.split(logits_S_V, LOGITS_CHUNK), torch.split(target_S, LOGITS_CHUNK), strict=True)
-    scored = [checkpoint(score, logits_C_V, target_C, use_reentrant=False) for logits_C_V, target_C in chunks]
-    return tuple(torch.cat(values) for values in zip(*scored, strict=True))

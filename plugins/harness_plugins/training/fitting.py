@@ -15,8 +15,10 @@ from harness.errors import ConfigError, UpdateError
 from harness.protocols import RunContext
 from harness.types import AdapterCheckpoint, Update
 from harness_plugins.models.adapters import load_base, start_adapter
+from harness_plugins.models.lora_linear import fuse_lora
 from harness_plugins.models.memory import release
 from harness_plugins.models.packing import TrainingGroup, TrainingStep, hold_out, within
+from harness_plugins.models.rms_norm import fuse_norms
 from harness_plugins.models.weights import saved_settings, trains_weights
 from harness_plugins.objectives.baselines import step_baseline
 from harness_plugins.training.configs import TrainingConfig
@@ -100,7 +102,11 @@ def open_trainable(context: RunContext, config: TrainingConfig, *, parent: Adapt
     base.compute_dtype = getattr(torch, config.dtype)
     if config.gradient_checkpointing:
         base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return start_adapter(base, context.adapter, parent=parent, model=reference, seed=seed)
+    model = start_adapter(base, context.adapter, parent=parent, model=reference, seed=seed)
+    if model.device.type == "cpu":
+        fuse_lora(model)
+        fuse_norms(model)
+    return model
 
 
 def fitting_groups(model: Any, selection: Selection) -> tuple[list[TrainingGroup], int]:
