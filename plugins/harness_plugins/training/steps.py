@@ -28,7 +28,7 @@ from harness.errors import ConfigError, HarnessError, UpdateError
 from harness.protocols import Objective, Progress, SequenceBatch, StepTotals
 from harness_plugins.models.adalora import adalora_config, allocate_ranks, allocates, orthogonality, plan_ranks
 from harness_plugins.models.adapters import quiet, train_mode
-from harness_plugins.models.packing import Row, TrainingCompletion, TrainingGroup, TrainingStep, split
+from harness_plugins.models.packing import Row, TrainingCompletion, TrainingGroup, TrainingStep, pack
 from harness_plugins.models.shared_prefix import completion_logps, score_completions
 from harness_plugins.objectives.baselines import step_baseline
 from harness_plugins.training.configs import TrainingConfig
@@ -352,18 +352,31 @@ def with_logps(
     max_tokens: int,
     progress: Progress,
 ) -> list[TrainingGroup]:
-    """The groups with the log-probs of each completion, by the model as it is now, stored in `field`."""
+    """The groups with the log-probs of each completion, by the model as it is now, stored in `field`.
+
+    Several groups share a row, as they do in training: in bf16 a row of another length is rounded otherwise, which
+    would show as a margin before the first step (measured on random text: 0.05 nats a token; in fp32 nothing).
+    """
     model.eval()
 
-    def known(group: TrainingGroup) -> TrainingGroup:
-        stored: list[TrainingCompletion] = []
-        for part in split(replace(group, pairs=()), max_tokens):
-            logps_N_T, _ = completion_logps(model, Row((part,)), temperature=temperature)
-            for completion, logps_T in zip(part.completions, logps_N_T.tolist(), strict=True):
-                found: dict[str, Any] = {field: tuple(logps_T[: len(completion.token_ids)])}
-                stored.append(replace(completion, **found))
-        advance()
-        return replace(group, completions=tuple(stored))
+    def of_row(row: Row) -> list[list[float]]:
+        logps_N_T, _ = completion_logps(model, row, temperature=temperature)
+        advance(len(row.groups))
+        return [logps_T[: len(c.token_ids)] for c, logps_T in zip(row.completions, logps_N_T.tolist(), strict=True)]
 
-    with progress.task(field.replace("_", " "), total=len(groups)) as advance:
-        return each_elsewhere(groups, known)
+    rows = pack((replace(group, pairs=()) for group in groups), max_tokens=max_tokens)
+    with progress.task(field.replace("_", " "), total=sum(len(row.groups) for row in rows)) as advance:
+        scored = each_elsewhere(rows, of_row)
+    known = {  # the parts of a split group hold the very objects of the group
+        (id(group.prompt_token_ids), id(completion)): logps_T
+        for row, logps_N_T in zip(rows, scored, strict=True)
+        for (group, completion), logps_T in zip(
+            ((group, completion) for group in row.groups for completion in group.completions), logps_N_T, strict=True
+        )
+    }
+
+    def stored(group: TrainingGroup, completion: TrainingCompletion) -> TrainingCompletion:
+        found: dict[str, Any] = {field: tuple(known[id(group.prompt_token_ids), id(completion)])}
+        return replace(completion, **found)
+
+    return [replace(group, completions=tuple(stored(group, c) for c in group.completions)) for group in groups]
