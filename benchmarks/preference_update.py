@@ -6,8 +6,8 @@ Pairs are random tokens. One optimizer step a pass over all pairs; one training 
 and of three, since the first does not know of the others. The clock runs from the loaded model to the end of a step.
 Reference log-probs count on every side: ours are computed once, before the first step; TRL computes them in each step
 with its adapter switched off, or once (`precompute_ref_log_probs`), of which only the forward passes are counted. To
-make TRL's trainer is left out, to make ours is not. The gradients of all steps and the losses are compared with ours,
-and the command fails where they differ by more than rounding.
+make TRL's trainer is left out, to make ours is not. The first step's gradient and loss are compared with ours, and the
+command fails where they differ by more than rounding.
 """
 
 from __future__ import annotations
