@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from export_records import ADD, CALLS, DEMONSTRATIONS, GREET, GROUP, LABELS, PAIRS, TEXTS, exported, lines, load
-from trl.data_utils import (
-    get_dataset_column_names,
-)
+from trl.data_utils import get_dataset_column_names
 
 from harness.cli.app import cli
 from harness.cli.data.export import FORMAT_NAMES, SHAPES
@@ -24,8 +22,6 @@ from harness.errors import ConfigError
 from harness.tools import parse_calls
 from harness.training_data import read_rows
 from harness.types import Prompt, canonical_json
-
-# ---------------------------------------------------------------- files
 
 
 @pytest.mark.parametrize("shape", ["jsonl", "json", "parquet", "datasets"])
