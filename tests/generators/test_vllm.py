@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean
 
 import jsonschema
+import psutil
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -25,6 +26,7 @@ from harness.probe import TOLERANCE, serve
 from harness.protocols import ModelRef, RunContext
 from harness.types import AdapterCheckpoint, Probe, Sampling
 from harness_plugins.generators.configs import VllmConfig
+from harness_plugins.generators.engine import FEW_CORES
 from harness_plugins.generators.vllm_generator import VllmGenerator, create_vllm
 
 pytest.importorskip("vllm")
@@ -92,6 +94,18 @@ def ids_of(groups):
 def test_starting_leaves_the_process_as_it_was(state_and_generator):
     before, _ = state_and_generator
     assert _state() == before
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) > FEW_CORES, reason="vLLM keeps a core for its scheduler")
+def test_few_cores_are_all_computed_on(generator):
+    generator.generate(PROMPTS, n=1, sampling=SAMPLING, seed=0)
+    threads = [
+        int(thread.name)
+        for process in psutil.Process().children(recursive=True)
+        if "Worker" in "".join(process.cmdline())
+        for thread in Path(f"/proc/{process.pid}/task").iterdir()
+    ]
+    assert set().union(*map(os.sched_getaffinity, threads)) == os.sched_getaffinity(0)
 
 
 def test_equal_arguments_give_equal_samples_and_other_seeds_others(generator):

@@ -24,6 +24,9 @@ from harness_plugins.generators.guard import OrphanGuard
 if TYPE_CHECKING:
     from vllm import LLM
 
+FEW_CORES = 4
+"""vLLM keeps one core free of its products, for a scheduler that is idle most of the time. Of so few it is too many."""
+
 INSTALL = "See the README for the pinned CPU requirements; with CUDA, pip install 'harness-align[cuda]'."
 
 
@@ -101,8 +104,13 @@ def _options(config: VllmConfig, context: int, seed: int) -> dict[str, Any]:
 
 
 def _cpu_options() -> dict[str, Any]:
-    # A split prefill rewinds the generator of a seeded request, which CPU generators cannot do.
-    return {"enable_chunked_prefill": False}
+    return {
+        # A split prefill rewinds the generator of a seeded request, which CPU generators cannot do.
+        "enable_chunked_prefill": False,
+        # The completions of a group share their prompt in whole blocks. Of vLLM's own, 128 tokens on CPUs, there are
+        # few in a prompt, and what is behind them is computed once a completion; smaller ones than this are slow.
+        "block_size": 32,
+    }
 
 
 def _gpu_options(config: VllmConfig) -> dict[str, Any]:
@@ -119,6 +127,8 @@ def _variables(config: VllmConfig, quiet: bool) -> dict[str, str]:
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_CPU_KVCACHE_SPACE": str(config.kv_cache_gib),
     }
+    if "VLLM_CPU_NUM_OF_RESERVED_CPU" not in os.environ and _cores() <= FEW_CORES:
+        variables["VLLM_CPU_NUM_OF_RESERVED_CPU"] = "0"
     if quiet:
         variables |= {
             "VLLM_LOGGING_LEVEL": "ERROR",
@@ -127,6 +137,11 @@ def _variables(config: VllmConfig, quiet: bool) -> dict[str, str]:
             "TORCH_CPP_LOG_LEVEL": "ERROR",
         }
     return variables
+
+
+def _cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # ---------------------------------------------------------------- leaving the process as it was
